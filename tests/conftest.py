@@ -1,0 +1,33 @@
+"Few threads, no windows, and a plain word on tests that were skipped for want of data."
+import os
+from pathlib import Path
+
+for var in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'): os.environ.setdefault(var, '1')
+os.environ.setdefault('MPLBACKEND', 'Agg')
+os.environ.pop('IN_TEST', None)
+
+import pytest  # noqa: E402
+
+NO_DATA = 'DEEPCLUST_DATA is not set: point it at a folder with the data sets'
+
+
+@pytest.fixture(autouse=True, scope='session')
+def few_threads():
+    "One thread unless OMP_NUM_THREADS says two: small tensors only lose time with more, and results depend on the count"
+    import torch
+    torch.set_num_threads(min(2, int(os.environ['OMP_NUM_THREADS'].split(',')[0])))
+
+
+@pytest.fixture(scope='session')
+def data_root()->Path:
+    "The folder with the data sets, or a skip"
+    root = os.environ.get('DEEPCLUST_DATA')
+    if not root: pytest.skip(NO_DATA)
+    if not Path(root).is_dir(): pytest.skip(f'DEEPCLUST_DATA={root} is not a folder')
+    return Path(root)
+
+
+def pytest_terminal_summary(terminalreporter):
+    reasons = [str(r.longrepr[2] if isinstance(r.longrepr, tuple) else r.longrepr) for r in terminalreporter.stats.get('skipped', [])]
+    n = sum('DEEPCLUST_DATA' in r for r in reasons)
+    if n: terminalreporter.write_line(f'{n} tests were skipped for want of data: set DEEPCLUST_DATA to the folder that holds it')
