@@ -1,0 +1,169 @@
+"""Every method behind the face: scikit-learn's checks, determinism, saving, blocks, bad input, kill and resume."""
+import os, random, signal, subprocess, sys, time, warnings
+import numpy as np, pytest, torch
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import load_digits, make_blobs
+from sklearn.utils.estimator_checks import parametrize_with_checks
+import deepclust
+from deepclust.core import CheckpointError, CollapseWarning
+from deepclust.registry import METHODS, get_method, load
+
+# tiny: seconds for the whole of scikit-learn's checks
+TINY = {'KMeans':dict(n_clusters=3, n_init=2, random_state=0), 'Ward':dict(n_clusters=3),
+        'SpectralClustering':dict(n_clusters=3, n_init=2, random_state=0),
+        'GaussianMixture':dict(n_clusters=3, n_init=1, random_state=0),
+        'LNSCC':dict(n_clusters=3, epochs=12, encoder='mlp-32-32', batch_size=64, n_init=1, device='cpu', random_state=0)}
+EXPECTED_FAILURES = {}   # method -> {check: reason}
+DEEP = [n for n in METHODS if n in ('LNSCC',)]
+INDUCTIVE = [n for n in METHODS if n not in ('Ward','SpectralClustering')]
+TRANSFORMERS = ['KMeans', *DEEP]
+
+def tiny(name, **kw): return get_method(name)(**{**TINY[name], **kw})
+
+def test_every_method_has_a_tiny_configuration(): assert set(TINY)==set(METHODS)
+
+@parametrize_with_checks([tiny(n) for n in METHODS], expected_failed_checks=lambda est: EXPECTED_FAILURES.get(type(est).__name__,{}))
+@pytest.mark.filterwarnings('ignore')
+def test_sklearn(estimator, check): check(estimator)
+
+@pytest.fixture(scope='module')
+def blobs(): return make_blobs(200, 6, centers=3, cluster_std=.6, random_state=0)
+
+@pytest.fixture(scope='module')
+def fitted(blobs):
+    with warnings.catch_warnings(): warnings.simplefilter('ignore'); return {n:tiny(n).fit(blobs[0]) for n in METHODS}
+
+@pytest.mark.parametrize('name', METHODS)
+def test_same_seed_same_labels_and_no_global_randomness(name, blobs, fitted):
+    np.random.seed(5); torch.manual_seed(5); a = np.random.rand(),torch.rand(1).item()
+    np.random.seed(5); torch.manual_seed(5); m = tiny(name).fit(blobs[0])
+    assert (np.random.rand(),torch.rand(1).item())==a
+    assert np.array_equal(m.labels_, fitted[name].labels_)
+
+@pytest.mark.parametrize('name', INDUCTIVE)
+def test_one_answer_in_any_batch(name, blobs, fitted):
+    X,m = blobs[0],fitted[name]
+    q = m.predict_proba(X)
+    assert q.shape==(200,3) and np.allclose(q.sum(1),1,atol=1e-5) and m.labels_.dtype==np.int64
+    assert np.array_equal(m.labels_, m.predict(X)) and np.array_equal(m.labels_, q.argmax(1))
+    for size in (1,7,199): assert np.array_equal(np.concatenate([m.predict_proba(X[i:i+size]) for i in range(0,200,size)]), q)
+
+@pytest.mark.parametrize('name', METHODS)
+def test_save_and_load_in_a_fresh_process(name, blobs, fitted, tmp_path):
+    m = fitted[name]; m.save(tmp_path/'m'); np.save(tmp_path/'X.npy', blobs[0])
+    assert {p.name for p in (tmp_path/'m').iterdir()}=={'model.json','model.safetensors'}
+    again = load(tmp_path/'m'); assert np.array_equal(again.labels_, m.labels_)
+    if name not in INDUCTIVE: return
+    code = (f'import deepclust,numpy as np; m=deepclust.load({str(tmp_path/"m")!r}); '
+            f'np.save({str(tmp_path/"y.npy")!r}, m.predict(np.load({str(tmp_path/"X.npy")!r})))')
+    subprocess.run([sys.executable,'-c',code], check=True)
+    assert np.array_equal(np.load(tmp_path/'y.npy'), m.labels_)
+
+@pytest.mark.parametrize('name', TRANSFORMERS)
+def test_transform(name, blobs, fitted):
+    z = fitted[name].transform(blobs[0]); names = fitted[name].get_feature_names_out()
+    assert z.shape==(200,len(names)) and names[0]==f'{name.lower()}0' and np.isfinite(z).all()
+
+@pytest.mark.parametrize('name', METHODS)
+def test_kinds_of_input_agree(name, blobs, fitted):
+    X = blobs[0]; pd = pytest.importorskip('pandas')
+    same = [X.astype(np.float32).astype(np.float64), sparse.csr_matrix(X), pd.DataFrame(X), torch.from_numpy(X), X.tolist()]
+    for x in same[1:]: assert np.array_equal(tiny(name).fit(x).labels_, fitted[name].labels_), type(x)
+
+@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.filterwarnings('ignore')
+def test_images_are_clustered_as_pixels(name):
+    x = (load_digits().images[:120]*15).astype(np.uint8); m = tiny(name).fit(x)
+    assert m.labels_.shape==(120,) and m.n_features_in_==64
+    if name in INDUCTIVE:
+        assert np.array_equal(m.predict(x[:9]), m.labels_[:9])
+        with pytest.raises(ValueError, match='fitted on'): m.predict(np.zeros((3,9,9),np.uint8))
+
+@pytest.mark.parametrize('name', METHODS)
+def test_bad_input(name, blobs):
+    X = blobs[0]; nan = X.copy(); nan[3,1] = np.nan; m = tiny(name)
+    for bad,what in ((nan,'NaN'), (X[:0],'0 sample'), (X[:,0],'1D|Expected 2D'), (X+1j,'Complex'), (np.array([['a']*3]*5),'string|convert'),
+                     (X[:2],'n_samples=2')):
+        with pytest.raises((ValueError,TypeError), match=what): clone(m).fit(bad)
+    with pytest.raises(ValueError, match='n_clusters'): clone(m).set_params(n_clusters=0).fit(X)
+    with pytest.raises(TypeError, match='n_clusters'): clone(m).set_params(n_clusters=2.5).fit(X)
+
+@pytest.mark.parametrize('name', DEEP)
+def test_bad_parameters(name, blobs):
+    bad = [(dict(epochs=-1),'epochs'), (dict(batch_size=0),'batch_size'), (dict(lr=float('nan')),'lr'), (dict(lr=0),'lr'),
+           (dict(device='tpu'),'tpu'), (dict(precision='fp8'),'precision'), (dict(loss_weights={'nope':1}),'nope'), (dict(n_init=0),'n_init'),
+           (dict(encoder='resnet99'),'resnet99'), (dict(random_state=-3),'random_state')]
+    for kw,what in bad:
+        with pytest.raises((ValueError,TypeError), match=what): tiny(name, **kw).fit(blobs[0])
+
+@pytest.mark.parametrize('name', METHODS)
+def test_one_cluster(name, blobs):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore'); m = tiny(name, n_clusters=1).fit(blobs[0])
+    assert (m.labels_==0).all()
+    if name in INDUCTIVE: assert np.allclose(m.predict_proba(blobs[0]), 1)
+
+@pytest.mark.parametrize('name', DEEP)
+def test_collapse_is_reported(name):
+    with pytest.warns(CollapseWarning): m = tiny(name, n_clusters=3, epochs=1).fit(np.zeros((60,4)))
+    assert any(e['event']=='collapse' for e in m.history_.events)
+
+@pytest.mark.parametrize('name', DEEP)
+def test_own_encoder(name, blobs, tmp_path):
+    enc = torch.nn.Sequential(torch.nn.Linear(6,16), torch.nn.Tanh(), torch.nn.Linear(16,4)); before = [p.clone() for p in enc.parameters()]
+    m = tiny(name, encoder=enc).fit(blobs[0]); m.save(tmp_path/'m')
+    assert all(torch.equal(a,b) for a,b in zip(before, enc.parameters())), 'the module of the user was trained in place'
+    with pytest.raises(ValueError, match='pass encoder='): load(tmp_path/'m')
+    make = lambda: torch.nn.Sequential(torch.nn.Linear(6,16), torch.nn.Tanh(), torch.nn.Linear(16,4))
+    assert np.array_equal(load(tmp_path/'m', encoder=make).predict(blobs[0]), m.labels_)
+
+@pytest.mark.parametrize('name', DEEP)
+def test_scale_of_the_input_does_not_matter(name, blobs, fitted):
+    for c in (8., 1000., 1e-3): assert np.array_equal(tiny(name).fit(blobs[0]*c).labels_, fitted[name].labels_), c
+
+@pytest.mark.parametrize('name', DEEP)
+def test_slices_equal_one_run(name, blobs, fitted, tmp_path):
+    n = 0
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore'); m = tiny(name).fit(blobs[0], checkpoint=tmp_path, resume=True, time_budget_s=.05)
+        n += 1; assert n<300 and m.labels_.shape==(200,)
+        if m.finished_: break
+    assert n>1 and np.array_equal(m.labels_, fitted[name].labels_)
+    assert all(torch.equal(a,b) for a,b in zip(m.net_.state_dict().values(), fitted[name].net_.state_dict().values()))
+    with pytest.raises(CheckpointError, match='resume=True'): tiny(name).fit(blobs[0], checkpoint=tmp_path)
+    with pytest.raises(CheckpointError, match='another run'): tiny(name).fit(blobs[0][:100], checkpoint=tmp_path, resume=True)
+
+SCRIPT = '''
+import sys, numpy as np, torch; torch.set_num_threads(1)
+from sklearn.datasets import load_digits
+from deepclust.registry import get_method
+m = get_method(sys.argv[1])(10, epochs=int(sys.argv[3]), encoder='mlp-64-64', device='cpu', random_state=0)
+print('go', flush=True)
+m.fit(load_digits().data, checkpoint=sys.argv[2], resume=True); np.save(sys.argv[2]+'/labels.npy', m.labels_)
+'''
+
+@pytest.mark.parametrize('name', DEEP)
+@pytest.mark.filterwarnings('ignore')
+def test_kill_and_resume(name, tmp_path):
+    run = lambda d: subprocess.Popen([sys.executable,'-c',SCRIPT,name,str(d),'15'], stdout=subprocess.PIPE)
+    whole,killed = tmp_path/'whole',tmp_path/'killed'
+    p = run(whole); p.wait(); assert p.returncode==0
+    rng,kills = random.Random(0),0
+    for _ in range(3):
+        p = run(killed); p.stdout.readline()
+        until = time.time()+60
+        while time.time()<until and p.poll() is None and not list(killed.glob('init-*/step-*')): time.sleep(.005)
+        time.sleep(rng.random()*.3)
+        if p.poll() is None: os.kill(p.pid, signal.SIGKILL); kills += 1
+        p.wait()
+    p = run(killed); p.wait(); assert p.returncode==0 and kills
+    assert np.array_equal(np.load(whole/'labels.npy'), np.load(killed/'labels.npy'))
+
+def test_transductive_methods_do_not_pretend():
+    for n in ('Ward','SpectralClustering'): assert not hasattr(tiny(n), 'predict') and not hasattr(tiny(n), 'transform')
+
+def test_public_names():
+    for n in deepclust.__all__: assert getattr(deepclust, n)
+    with pytest.raises(AttributeError, match='it has'): deepclust.nothing
