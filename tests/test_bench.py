@@ -1,0 +1,321 @@
+"""Studies: result files, resuming, keeping, turns, pending, divergence, tables, other programs."""
+import json, subprocess, sys, textwrap
+from pathlib import Path
+
+import numpy as np, pytest, torch
+from torch import nn
+
+import deepclust.bench as bench
+from deepclust.base import DeepClusterer
+from deepclust.bench import (KEYS, PEERS, STUDIES, Arm, Peer, Study, claim, commit, main, markdown_table, number, obstacle, pending,
+                             read_results, result_path, results_root, run, run_one, run_peer, score_labels, state, summarise, thin, verify)
+from deepclust.data import load
+from deepclust.metrics import scores
+from deepclust.train import Stage, make_optimizer
+
+REPO = Path(__file__).parents[1]
+NO_TIMES = {'wall_s', 'images_per_s', 'peak_mib', 'date', 'history', 'complete'}
+
+
+class Steps(Stage):
+    "Noise from every source of randomness, so that an inexact resume shows"
+    name = 'cluster'
+    def __init__(self, est, x): self.est, self.x, self.epochs, self.n = est, x, est.epochs, 0
+    def optimizer(self): return make_optimizer(self.est.net_.parameters(), lr=1e-2)
+    def batches(self, epoch, generator): return (('all', i) for i in torch.randperm(len(self.x), generator=generator).split(300))
+    def prepare(self, pass_, idx): return torch.randn(len(idx), 1, generator=self.generator)
+    def losses(self, pass_, idx, noise):
+        self.n += 1
+        z = self.est._embed(self.x[idx])
+        return {'size': ((z.square().sum(1, keepdim=True)-1-.1*noise).square().mean())*(float('nan') if self.n>=self.est.nan_from else 1.)}
+    def state_dict(self): return {'n': self.n}
+    def load_state_dict(self, s): self.n = s['n']
+
+
+class Toy(DeepClusterer):
+    _losses = ('size',)
+    def __init__(self, n_clusters=8, *, epochs=6, nan_from=10**9, device='cpu', random_state=None):
+        self.n_clusters, self.epochs, self.nan_from, self.device, self.random_state = n_clusters, epochs, nan_from, device, random_state
+    def _build(self, shape): return nn.Linear(int(np.prod(shape)), self.n_clusters)
+    def _stages(self, x): return [Steps(self, x)]
+    def _embed(self, x): return self.net_(x)
+    def _log_proba(self, z): return z.log_softmax(1)
+    def kmeans_labels(self, X): return np.arange(len(X))%3
+
+
+pytestmark = pytest.mark.filterwarnings('ignore')
+ONE = Arm('KMeans', 'digits', {'n_init': 1}, None, 'all', 'one', .1)
+STUDY = Study('s', 'A study', [ONE, Arm('KMeans', 'digits', {'n_init': 2}, protocol='all', cost_s=.2)], seeds=3, question='?')
+
+
+@pytest.fixture
+def root(tmp_path): return tmp_path/'results'
+
+
+def silent(line): pass
+
+
+# ---- one file
+
+def test_schema(root):
+    path = result_path('s', ONE, 2, root)
+    row = run_one(STUDY, ONE, 2, root=root, threads=1)
+    assert list(row)==KEYS==sorted(('schema study method dataset protocol n diff params seed metrics history wall_s images_per_s peak_mib '
+                                    'device torch commit date complete').split())
+    assert path.name=='digits-KMeans-one-s2.json' and verify(path)==[] and row==json.loads(path.read_text())
+    assert (row['diff'], row['params'], row['seed'], row['n']) == ({'n_init': 1}, {'n_init': 1, 'n_clusters': 10}, 2, 1797)
+    assert row['complete'] is True and row['peak_mib']>50 and row['wall_s']>0 and row['device'].startswith('cpu, 1 thread')
+    assert row['metrics']['nmi_max']<=row['metrics']['nmi']<=row['metrics']['nmi_geometric']
+
+
+def test_deep_result_and_second_answer(root):
+    arm = Arm(Toy, 'digits', {'epochs': 3})
+    row = run_one('s', arm, 0, root=root)
+    assert verify(result_path('s', arm, 0, root))==[]
+    assert row['history']['epoch']==[1, 2, 3] and row['images_per_s']>0 and row['method']=='Toy' and row['diff']=={'epochs': 3}
+    y = load('digits').y
+    assert row['metrics']['kmeans_acc']==number(scores(y, np.arange(1797)%3)['acc'])
+
+
+@pytest.mark.parametrize('change,says', [
+    (lambda r: r.pop('seed'), 'keys'), (lambda r: r.update(extra=1), 'keys'), (lambda r: r.update(n='1797'), "n is '1797'"),
+    (lambda r: r.update(seed=True), 'seed is True'), (lambda r: r['metrics'].update(acc=1.2), 'outside'),
+    (lambda r: r['metrics'].update(acc=None), 'did not diverge'), (lambda r: r['metrics'].pop('ari'), 'lack ari'),
+    (lambda r: r['metrics'].update(nmi_max=.99), 'nmi_max'), (lambda r: r.update(date='yesterday'), 'UTC'),
+    (lambda r: r.update(commit='main'), 'commit'), (lambda r: r.update(study='other'), 'file name'),
+    (lambda r: r.update(wall_s=-1), 'wall_s'),
+    (lambda r: r.update(history={'a': [1]*101}), '100'), (lambda r: r.update(history={'a': [1], 'b': []}), 'length'),
+    (lambda r: r.update(protocol='x'*20_000), 'bytes'), (lambda r: r.update(schema=2), 'schema')])
+def test_verify_sees(root, change, says):
+    path = result_path('s', ONE, 0, root)
+    row = run_one('s', ONE, 0, root=root)
+    change(row); path.write_text(json.dumps(row, sort_keys=True))
+    assert any(says in p for p in verify(path)), verify(path)
+
+
+def test_long_histories_fit(root):
+    rows = [{f'a_rather_long_column_name_{j}': i*1.23456789e-7*j for j in range(40)}|{'stage': 'x'} for i in range(5000)]
+    row = run_one('s', ONE, 0, root=root)
+    path = result_path('s', ONE, 0, root)
+    bench.atomic_write_result(path, row|dict(history=rows))
+    assert verify(path)==[] and len(json.loads(path.read_text())['history'])==40
+
+
+def test_numbers_are_json():
+    assert [number(v) for v in (np.float32(1/3), np.int64(3), float('inf'), np.nan, True, None)] == [.33333, 3, None, None, True, None]
+    assert thin([])=={} and thin([{'a': 1}, {'b': 2}])=={'a': [1, None], 'b': [None, 2]}
+    assert len(thin([{'a': i} for i in range(101)])['a'])==100
+
+
+def test_labels_only_score_after_fit(root, monkeypatch):
+    "The estimator gets the data; whatever y holds, the labels found are the same"
+    seen = []
+    monkeypatch.setattr(bench, 'dataset', lambda name: load('digits'))
+    monkeypatch.setattr(bench, 'score_labels', lambda y, labels: seen.append(labels) or score_labels(y, labels))
+    run_one('s', ONE, 0, root=root)
+    shuffled = load('digits'); shuffled.y = shuffled.y[torch.randperm(1797)]
+    monkeypatch.setattr(bench, 'dataset', lambda name: shuffled)
+    run_one('s', ONE, 0, root=root)
+    assert (seen[0]==seen[1]).all()
+
+
+def test_commit(tmp_path):
+    who = ['-c', 'user.name=a', '-c', 'user.email=a@b']
+    def git(*args): return subprocess.run(['git', *who, *args], cwd=tmp_path, capture_output=True, text=True).stdout.strip()
+    package = tmp_path/'package'; package.mkdir(); (package/'a.py').write_text('1')
+    assert commit(package)=='unknown'
+    git('init', '-q'); git('add', '.'); git('commit', '-qm', 'x')
+    assert commit(package)==git('rev-parse', '--short', 'HEAD')
+    (tmp_path/'other.txt').write_text('1'); assert not commit(package).endswith('-dirty')
+    (package/'a.py').write_text('2'); assert commit(package).endswith('-dirty')
+
+
+def test_root_is_found_from_below(tmp_path, monkeypatch):
+    (tmp_path/'settings.ini').touch(); (tmp_path/'results').mkdir(); (tmp_path/'nbs'/'deep').mkdir(parents=True)
+    monkeypatch.chdir(tmp_path/'nbs'/'deep')
+    assert results_root()==tmp_path/'results' and results_root('x')==Path('x')
+
+
+# ---- stopping, going on, diverging
+
+def test_resumed_equals_uninterrupted(root):
+    once = run_one('s', Arm(Toy, 'digits', name='once'), 1, root=root, threads=1)
+    arm, slices = Arm(Toy, 'digits', name='slices'), 0
+    while True:
+        row = run_one('s', arm, 1, time_budget_s=.01, resume=True, root=root, threads=1); slices += 1
+        if slices==1: first = row; folder = root.parent/'.runs'/'s'/'digits-Toy-slices-s1'; assert list(folder.rglob('step-*'))
+        if row['complete']: break
+        assert verify(result_path('s', arm, 1, root))==[] and slices<200
+    assert slices>2 and not first['complete'] and row['wall_s']>first['wall_s']
+    assert {k: v for k, v in row.items() if k not in NO_TIMES} == {k: v for k, v in once.items() if k not in NO_TIMES}
+    assert row['history'].keys()==once['history'].keys()
+    assert all(row['history'][c]==once['history'][c] for c in once['history'] if c!='seconds')
+    assert not folder.exists() and (root.parent/'.runs'/'.gitignore').read_text()=='*\n'
+
+
+def test_run_leaves_unfinished_alone_until_told(root):
+    study, lines = Study('s', '', [Arm(Toy, 'digits')], seeds=1), []
+    run_one(study, study.arms[0], 0, time_budget_s=0, root=root)
+    assert state(study, study.arms[0], 0, root)=='unfinished' and pending([study], root)[0]['why']=='unfinished'
+    assert read_results('s', root)==[] and len(read_results('s', root, complete=False))==1
+    assert '1 unfinished' in markdown_table(study, root)
+    assert run(study, root=root, out=lines.append)['left']==1 and '--resume' in lines[0]
+    assert run(study, root=root, resume=True, out=silent)==dict(done=1, kept=0, left=0, failed=0)
+    assert pending([study], root)==[]
+
+
+def test_diverged_is_a_result(root):
+    arm = Arm(Toy, 'digits', {'epochs': 40, 'nan_from': 30})
+    row = run_one('s', arm, 0, root=root)
+    assert row['complete'] and row['metrics']['diverged'] is True and row['metrics']['diverged_step']==30 and row['metrics']['acc'] is None
+    assert verify(result_path('s', arm, 0, root))==[]
+    good = run_one('s', Arm(Toy, 'digits'), 1, root=root)
+    mean, std, n, values = summarise([row, good], by=('method',))[('Toy',)]
+    assert n==1 and np.isnan(values[0]) and mean==values[1]==good['metrics']['acc'] and np.isnan(std)
+    assert '1 diverged' in claim([row, good]) and '(+1 diverged)' in markdown_table('s', root)
+
+
+def test_budget_covers_the_command(root):
+    study, lines = Study('s', '', [Arm('KMeans', 'digits', cost_s=100), Arm(Toy, 'digits', cost_s=100)], seeds=1), []
+    count = run(study, root=root, time_budget_s=20, out=lines.append) # k-means cannot stop and would not fit; the other can stop
+    assert count==dict(done=1, kept=0, left=1, failed=0) and lines[0].endswith('no time')
+    assert run(study, root=root, time_budget_s=0, force=True, out=silent)['left']==2
+
+
+# ---- studies
+
+def test_existing_results_are_kept(root):
+    run(STUDY, seeds=1, root=root, out=silent)
+    before = {p: p.read_bytes() for p in root.rglob('*.json')}
+    assert run(STUDY, seeds=1, root=root, out=silent)==dict(done=0, kept=2, left=0, failed=0)
+    assert before=={p: p.read_bytes() for p in root.rglob('*.json')}
+    assert run(STUDY, seeds=1, root=root, force=True, out=silent)['done']==2
+    assert any(before[p]!=p.read_bytes() for p in before)
+
+
+def test_turns(root):
+    lines = []
+    run(STUDY, root=root, out=lines.append)
+    assert [x.split(':')[0] for x in lines]==[f'digits-KMeans{n}-s{s}' for s in range(3) for n in ('-one', '')]
+    lines.clear()
+    run(STUDY, seeds=2, seed_from=3, only='one', root=root, out=lines.append)
+    assert [x.split(':')[0] for x in lines]==['digits-KMeans-one-s3', 'digits-KMeans-one-s4']
+
+
+def test_pending_and_outdated(root):
+    todo = pending([STUDY], root)
+    assert len(todo)==6 and {t['why'] for t in todo}=={'no result'} and sum(t['cost_s'] for t in todo)==pytest.approx(.9)
+    run(STUDY, seeds=2, root=root, out=silent)
+    assert [(t['arm'], t['seed']) for t in pending([STUDY], root)]==[('digits-KMeans-one', 2), ('digits-KMeans', 2)]
+    changed = Study('s', '', [Arm('KMeans', 'digits', {'n_init': 3}, name='one')], seeds=1)
+    lines = []
+    assert pending([changed], root)[0]['why']=='outdated' and run(changed, root=root, out=lines.append)['left']==1 and '--force' in lines[0]
+
+
+def test_obstacles_do_not_stop_the_rest(root, tmp_path, monkeypatch):
+    monkeypatch.setenv('DEEPCLUST_DATA', str(tmp_path))
+    arms = [Arm('KMeans', 'imagenet-10', cost_s=5), Arm('NotYet', 'digits', cost_s=7), Arm('KMeans', 'digits', paper='usps'), ONE]
+    study, lines = Study('s', '', arms, seeds=1), []
+    assert [bool(obstacle(a)) for a in arms]==[True, True, True, False]
+    assert run(study, root=root, out=lines.append)==dict(done=1, kept=0, left=3, failed=0)
+    assert 'missing' in lines[0] and 'not implemented' in lines[1] and 'paper' in lines[2]
+    assert [t['obstacle']!='' for t in pending([study], root)]==[True]*3
+
+
+def test_a_failure_is_told_and_the_rest_goes_on(root):
+    study, lines = Study('s', '', [Arm('KMeans', 'digits', {'n_clusters': 5000}, name='too many'), ONE], seeds=1), []
+    assert run(study, root=root, out=lines.append)==dict(done=1, kept=0, left=0, failed=1) and 'n_samples=1797' in lines[0]
+    assert not result_path('s', study.arms[0], 0, root).exists()
+
+
+def test_table_equals_numpy(root):
+    run(STUDY, root=root, out=silent)
+    values = np.array([json.loads(result_path('s', ONE, s, root).read_text())['metrics']['acc'] for s in range(3)])
+    mean, std, n, v = summarise(read_results('s', root))[('digits', 'KMeans', 'one')]
+    assert n==3 and v==list(values) and mean==pytest.approx(values.mean()) and std==pytest.approx(values.std(ddof=1))
+    text = f'{values.mean():.3f} ± {values.std(ddof=1):.3f}'.replace('0.', '.')
+    line = next(x for x in markdown_table(STUDY, root).splitlines() if '| one |' in x)
+    assert f'| 3 | {text} |' in line and '| all |' in line
+    assert claim([r for r in read_results('s', root) if r['arm']=='one'])==f'{text} (n = 3)'
+
+
+def test_registered_studies():
+    for s in STUDIES.values():
+        keys = [a.key for a in s.arms]
+        assert len(set(keys))==len(keys) and s.question and s.seeds>=5 and all(a.cost_s for a in s.arms)
+        assert s.name==[k for k, v in STUDIES.items() if v is s][0]
+
+
+# ---- other programs
+
+def fake_program(folder, body):
+    "An installed package `clustpy` whose DEC is `body`"
+    (folder/'clustpy').mkdir(parents=True); (folder/'clustpy-9.9.dist-info').mkdir()
+    (folder/'clustpy'/'__init__.py').touch(); (folder/'clustpy'/'deep.py').write_text(textwrap.dedent(body))
+    (folder/'clustpy-9.9.dist-info'/'METADATA').write_text('Metadata-Version: 2.1\nName: clustpy\nVersion: 9.9\n')
+
+
+def test_peer(root, tmp_path, monkeypatch):
+    fake_program(tmp_path/'site', '''
+        import os, time
+        import numpy as np
+        time.sleep(.5) # an import that must not be counted
+        class DEC:
+            def __init__(self, n_clusters=8, slow=0., random_state=None): self.k, self.seed, self.slow = n_clusters, random_state, slow
+            def fit(self, X):
+                assert os.environ['OMP_NUM_THREADS']=='1' and X.dtype==np.float32 and X.max()<=1
+                self.labels_ = (np.arange(len(X))+self.seed)%self.k-(1 if self.slow else 0)
+                return self
+        ''')
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path/'site'))
+    arm = Arm('ClustPy DEC', 'digits')
+    row = run_one('s', arm, 3, root=root, threads=1)
+    assert verify(result_path('s', arm, 3, root))==[] and result_path('s', arm, 3, root).name=='digits-ClustPy_DEC-s3.json'
+    assert row['params']=={'n_clusters': 10, 'version': 'clustpy 9.9'} and row['wall_s']<.4 and row['peak_mib']>5 and row['torch'] is None
+    assert row['metrics']['acc']==number(scores(load('digits').y, (np.arange(1797)+3)%10)['acc'])
+    noisy = run_peer(Arm('ClustPy DEC', 'digits', {'slow': 1.}), load('digits'), 10, 0, 1)
+    assert noisy['metrics']['noise']==pytest.approx(180/1797) and noisy['metrics']['clusters']==9 and noisy['diff']=={'slow': 1.}
+
+
+def test_peer_errors(tmp_path, monkeypatch):
+    digits = load('digits')
+    fake_program(tmp_path/'a', 'class DEC:\n    def fit(self, X): raise ValueError("broken inside")')
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path/'a'))
+    with pytest.raises(RuntimeError, match='broken inside'): run_peer(Arm('ClustPy DEC', 'digits'), digits, 10, 0, 1)
+    monkeypatch.setitem(PEERS, 'ghost', Peer('no-such-package', 'no_such_module', 'X'))
+    with pytest.raises(RuntimeError, match='pip install it, or name an interpreter'): run_peer(Arm('ghost', 'digits'), digits, 10, 0, 1)
+    with pytest.raises(RuntimeError, match='cannot be started'): run_peer(Arm('ghost', 'digits'), digits, 10, 0, 1, python='no-such-python')
+
+
+def test_noise_is_a_cluster_of_its_own():
+    y, labels = [0, 0, 1, 1, 2, 2], [-1, -1, 0, 0, 1, 1]
+    assert score_labels(y, labels)['acc']==1 and score_labels(y, labels)['clusters']==2
+
+
+# ---- the command line, and the files of the repository
+
+def test_command_line(root, capsys, monkeypatch):
+    monkeypatch.setitem(STUDIES, 's', STUDY)
+    at = ['--root', str(root)]
+    assert main(['run', 's', '--seeds', '1', '--threads', '1', *at])==0 and '2 done' in capsys.readouterr().out
+    assert main(['pending', 's', *at])==0 and '4 runs' in capsys.readouterr().out
+    assert main(['table', 's', *at])==0 and '**A study**' in capsys.readouterr().out
+    assert main(['list'])==0 and 'A study' in capsys.readouterr().out
+    assert main(['verify', *at])==0 and '2 result files, nothing wrong' in capsys.readouterr().out
+    next(root.rglob('*.json')).write_text('{}')
+    assert main(['verify', *at])==1 and main(['run', 'nothing', *at])==2
+
+
+def test_as_a_module():
+    out = subprocess.run([sys.executable, '-m', 'deepclust.bench', 'list'], cwd=REPO, capture_output=True, text=True, check=True).stdout
+    assert all(name in out for name in ('lnscc-digits', 'lnscc-tables', 'lnscc-ablation'))
+
+
+@pytest.mark.parametrize('path', sorted((REPO/'results').glob('*/*.json')), ids=lambda p: f'{p.parent.name}/{p.stem}')
+def test_committed_results(path):
+    assert verify(path)==[]
+
+
+def test_nothing_else_in_results():
+    files = [p for p in (REPO/'results').rglob('*') if p.is_file() and p.name!='.gitkeep']
+    assert [p for p in files if p.suffix!='.json' or p.parent.parent!=REPO/'results']==[]
