@@ -175,7 +175,8 @@ def as_input(
         X = X.toarray() if hasattr(X,'toarray') else X
         shape = X.shape[1:]
     else:
-        data = as_data(X, image_size=None if reset or len(est.input_shape_)!=3 else tuple(est.input_shape_[1:]))
+        files = not hasattr(X,'shape') and not isinstance(X, Data) # pictures of any size come to the fitted one; arrays stay as they are
+        data = as_data(X, image_size=tuple(est.input_shape_[1:]) if files and not reset and len(est.input_shape_)==3 else None)
         shape,X = tuple(data.x.shape[1:]),data.vectors()
         if reset: est.n_features_in_ = X.shape[1]; est.__dict__.pop('feature_names_in_',None)
     if reset: est.input_shape_,est.scale_ = tuple(int(s) for s in shape),rms_scale(X) if est._rescaled else 1.

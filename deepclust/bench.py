@@ -551,11 +551,11 @@ def markdown_table(
 
 # %% ../nbs/75_bench.ipynb #fa006bc6
 PROTOCOLS = { # the others: train+test
-    'digits':'all', 'mnist-dev':'10 000 of train', 'mnist-test':'test', 'fashion-10k':'test', 'reuters-10k':'all'}
+    'digits':'all', 'digits-imbalanced':'160 to 34 per class', 'mnist-dev':'10 000 of train', 'mnist-test':'test', 'fashion-10k':'test', 'reuters-10k':'all'}
 DIGITS_COSTS = {'LNSCC':10, 'KMeans':1, 'Ward':1, 'SpectralClustering':3, 'GaussianMixture':2, 'UMAP+KMeans':30, 'UMAP+HDBSCAN':30,
     'ClustPy DEC':120, 'ClustPy IDEC':120, 'ClustPy DCN':120, 'ClustPy VaDE':150, 'ClustPy DDC':60, 'ClustPy DipEncoder':300,
     'ClustPy ACeDeC':200}
-DEVELOPMENT = {'digits':13, 'mnist-dev':90}
+DEVELOPMENT = {'digits':13, 'digits-imbalanced':8, 'mnist-dev':90}
 TABLE_COSTS = { # LNSCC, KMeans, UMAP+KMeans
     'usps':(50,5,60), 'mnist-test':(90,10,60), 'fashion-10k':(90,10,60), 'mnist':(900,90,300), 'reuters-10k':(200,20,90)}
 
@@ -576,7 +576,7 @@ ABLATION = { # Table 4 of the paper: terms left out
 CHOICES = { # what the paper leaves open, or fixes for its own data: arm name -> diff
     None:{}, 'M 5':{'n_neighbors':5}, 'M 10':{'n_neighbors':10}, 'M 20':{'n_neighbors':20}, 'sharpness 2':{'sharpness':2.},
     'sharpness 10':{'sharpness':10.}, 'alpha 2':{'alpha':2.}, 'alpha 20':{'alpha':20.}, 'alpha 2000':{'alpha':2000.}, 'beta 0.2':{'beta':.2},
-    'beta 5':{'beta':5.}, 'gamma 0':{'gamma':0.}, 'gamma 5':{'gamma':5.}, 'xi 1':{'xi':1.}, 'xi 5':{'xi':5.}, 'squared':{'distance':'squared'},
+    'beta 5':{'beta':5.}, 'gamma 0':{'gamma':0.}, 'gamma 0.1':{'gamma':.1}, 'gamma 1':{'gamma':1.}, 'xi 1':{'xi':1.}, 'xi 5':{'xi':5.}, 'squared':{'distance':'squared'},
     'head from step 0':{'head_start':0.}, 'e 2':{'embedding_dim':2}, 'e 64':{'embedding_dim':64}, 'no batch norm':{'encoder':'mlp-256-256-512'},
     'lr 1e-3':{'lr':1e-3}, 'epochs 30':{'epochs':30}, 'epochs 300':{'epochs':300}}
 

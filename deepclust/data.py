@@ -350,13 +350,13 @@ def as_data(
     return Data(x, labels, name, split, names or classes)
 
 # %% ../nbs/05_data.ipynb #f12c6844
-_SETS = dict(zip(('digits', 'usps', 'mnist', 'mnist-test', 'mnist-dev', 'fashion-mnist', 'fashion-10k', 'cifar10', 'cifar100-20', 'stl10',
-                  'stl10-unlabelled', 'reuters-10k', 'imagenet-10', 'imagenet-dogs', 'tiny-imagenet'),
-                 (1797, 9298, 70000, 10000, 10000, 70000, 10000, 60000, 60000, 13000, 113000, 10000, 13000, 19500, 100000)))
+_SETS = dict(zip(('digits', 'digits-imbalanced', 'usps', 'mnist', 'mnist-test', 'mnist-dev', 'fashion-mnist', 'fashion-10k', 'cifar10',
+                  'cifar100-20', 'stl10', 'stl10-unlabelled', 'reuters-10k', 'imagenet-10', 'imagenet-dogs', 'tiny-imagenet'),
+                 (1797, 970, 9298, 70000, 10000, 10000, 70000, 10000, 60000, 60000, 13000, 113000, 10000, 13000, 19500, 100000)))
 _ALIASES = {'fashion': 'fashion-mnist', 'fashionmnisttest': 'fashion-10k', 'fashionmnist10k': 'fashion-10k', 'cifar20': 'cifar100-20',
             'stl10unlabeled': 'stl10-unlabelled', 'reuters': 'reuters-10k', 'imagenetdogs15': 'imagenet-dogs',
             'tinyimagenet200': 'tiny-imagenet'}
-_PARTS = {'mnist-test': 'mnist', 'mnist-dev': 'mnist', 'fashion-10k': 'fashion-mnist'}
+_PARTS = {'digits-imbalanced': 'digits', 'mnist-test': 'mnist', 'mnist-dev': 'mnist', 'fashion-10k': 'fashion-mnist'}
 _TRAIN_TEST = ({'train': True}, {'train': False})
 _STL = ({'split': 'train'}, {'split': 'test'}, {'split': 'unlabeled'})
 _TORCHVISION = {                # class, parts, what shows that it is there
@@ -444,6 +444,10 @@ def _read(base:str, found:Path, place:Path, download:bool)->Data:
 def _pick(d:Data, name:str)->Data:
     "The part of a set that `name` stands for"
     d.name = name
+    if name=='digits-imbalanced':
+        r = np.random.RandomState(0)
+        keep = [r.permutation(np.flatnonzero(d.y.numpy()==c))[:160-14*c] for c in range(10)]
+        return d.subset(np.sort(np.concatenate(keep)))
     if name in _PARTS and d.split is None:
         raise ValueError(f'{name} is a part of {_PARTS[name]}, but the file has no array split (0 train, 1 test): add it')
     if name in ('mnist-test', 'fashion-10k'): return d.subset(d.split==1)
@@ -468,11 +472,11 @@ def load(
     "A benchmark set by name, train part first"
     name = _known(name)
     base,places,why = _PARTS.get(name, name), _places(root), None
-    if name=='digits':
+    if base=='digits':
         from sklearn.datasets import load_digits
         raw = load_digits()
         x = torch.from_numpy(np.round(raw.images*(255/16)).astype(np.uint8))[:,None]
-        return Data(x, torch.from_numpy(raw.target).long(), name, classes=_CLASSES[name].split())
+        return _pick(Data(x, torch.from_numpy(raw.target).long(), name, classes=_CLASSES[base].split()), name)
     for place in places:
         found = _find(base, place)
         try:
@@ -491,7 +495,7 @@ def available(
     rows = []
     for name,n in _SETS.items():
         found = next((f for p in _places(root) if (f := _find(_PARTS.get(name, name), p))), None)
-        where = 'scikit-learn' if name=='digits' else str(found) if found else 'missing'
+        where = 'scikit-learn' if _PARTS.get(name, name)=='digits' else str(found) if found else 'missing'
         rows.append({'name': name, 'n': n, 'where': where, 'how': _how(name) if where=='missing' else ''})
     return rows
 

@@ -180,8 +180,8 @@ class CutStage(Stage):
         self.est.net_.eval()
         with torch.no_grad(): z = torch.cat([self.est._embed(b) for b in self.x.split(4096)]).float()
         self.est.net_.train()
-        labels = kmeans(z, self.est.n_clusters, seed=int(torch.randint(2**31, (), generator=self.generator, device=self.generator.device))).labels
-        teach_head(self.est.net_['head'], z, labels.to(z.device), self.generator)
+        seed = int(torch.randint(2**31, (), generator=self.generator, device=self.generator.device))
+        teach_head(self.est.net_['head'], z, kmeans(z, self.est.n_clusters, seed=seed).labels.to(z.device), self.generator)
     def batches(self, epoch, generator):
         b,dev = self.est.batch_size,self.x.device
         shifts = torch.randint(1, 2*b, (self.steps_per_epoch,2), generator=generator, device=dev).tolist()
@@ -221,7 +221,7 @@ class LNSCC(DeepClusterer):
         distance:str='euclidean', # or 'squared': d in eq. 4
         alpha:float=200., # α: how much less linked pairs are pushed; the paper uses 2
         beta:float=1., # β: weight of pairs without an edge; the paper uses 5
-        gamma:float=1., # γ: balance of the cluster sizes
+        gamma:float=.3, # γ: balance of the cluster sizes; the paper uses 1
         delta:float=.05, # δ: growth of η per step
         xi:float=.2, # ξ: ceiling of η; the paper uses 5
         prior:Sequence|None=None, # (k,) known cluster sizes on any scale; None: equal
@@ -254,7 +254,7 @@ class LNSCC(DeepClusterer):
         "The hyper-parameters of the paper's section 4.1"
         check_choice(data, 'data', ('mnist','mnist-test','usps','fashion-10k','reuters-10k'))
         reuters = data=='reuters-10k'
-        return cls(4 if reuters else 10, n_neighbors=70 if reuters else 10, alpha=2., beta=5., xi=5., head_start=0., embedding_dim=64,
+        return cls(4 if reuters else 10, n_neighbors=70 if reuters else 10, alpha=2., beta=5., gamma=1., xi=5., head_start=0., embedding_dim=64,
                    optimizer='sgd', lr=.01, weight_decay=5e-4, batch_size=200, encoder='mlp-500-500-2000')
 
     def _check_params(self):
