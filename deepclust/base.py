@@ -172,7 +172,7 @@ def as_input(
     if is_table(X):
         X = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
         X = validate_data(est, X, reset=reset, accept_sparse='csr', dtype=[np.float64,np.float32])
-        X = X.toarray() if hasattr(X,'toarray') else X
+        X = X.toarray() if hasattr(X,'toarray') else X if X.flags.writeable else X.copy() # torch warns of read-only memory
         shape = X.shape[1:]
     else:
         files = not hasattr(X,'shape') and not isinstance(X, Data) # pictures of any size come to the fitted one; arrays stay as they are
@@ -183,7 +183,7 @@ def as_input(
     elif int(np.prod(shape))!=est.n_features_in_:
         raise ValueError(f'X has samples of shape {tuple(shape)}, but {type(est).__name__} was fitted on {est.input_shape_}: '
                          'resize or convert them first')
-    return rescale(np.array(X) if isinstance(X,np.ndarray) else X, est.scale_)
+    return rescale(X, est.scale_)
 
 # %% ../nbs/55_base.ipynb #fe9c0567
 def outputs(
@@ -243,7 +243,7 @@ def progress_bar(est, stages):
     "A callback that shows epochs on stderr where `verbose` asks for it"
     if not getattr(est,'verbose',0): return None
     from tqdm import tqdm
-    bar = tqdm(total=sum(s.epochs for s in stages), desc=type(est).__name__, unit='epoch', leave=False)
+    bar = tqdm(total=sum(s.epochs for s in stages), desc=type(est).__name__, unit='epoch', leave=False, mininterval=1)
     def show(row):
         bar.set_postfix({k:f'{row[k]:.3g}' for k in est._losses if k in row}, refresh=False); bar.update()
         if bar.n>=bar.total: bar.close()
@@ -310,7 +310,8 @@ def save_model(
     tensors = {f'net.{k}':v.detach().cpu().contiguous().clone() for k,v in est.net_.state_dict().items()} if hasattr(est,'net_') else {}
     arrays = {k:np.asarray(v) for k,v in fitted.items() if isinstance(v,np.ndarray) and v.dtype.kind in 'fiub'}
     tensors |= {f'fit.{k}':torch.from_numpy(np.ascontiguousarray(v)) for k,v in arrays.items()}
-    rest = {k:v.tolist() if isinstance(v,np.ndarray) else v.item() if isinstance(v,np.generic) else v for k,v in fitted.items() if k not in arrays}
+    json_able = lambda v: v.tolist() if isinstance(v,(np.ndarray,np.generic)) else v
+    rest = {k:json_able(v) for k,v in fitted.items() if k not in arrays}
     history = [est.history_.rows,est.history_.events] if hasattr(est,'history_') else None
     meta = dict(format=1, method=type(est).__name__, params=params, fitted=rest, history=history)
     save_file(tensors, path/'model.safetensors')

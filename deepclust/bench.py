@@ -551,7 +551,8 @@ def markdown_table(
 
 # %% ../nbs/75_bench.ipynb #fa006bc6
 PROTOCOLS = { # the others: train+test
-    'digits':'all', 'digits-imbalanced':'160 to 34 per class', 'mnist-dev':'10 000 of train', 'mnist-test':'test', 'fashion-10k':'test', 'reuters-10k':'all'}
+    'digits':'all', 'digits-imbalanced':'160 to 34 per class', 'mnist-dev':'10 000 of train', 'mnist-test':'test', 'fashion-10k':'test',
+    'reuters-10k':'all'}
 DIGITS_COSTS = {'LNSCC':10, 'KMeans':1, 'Ward':1, 'SpectralClustering':3, 'GaussianMixture':2, 'UMAP+KMeans':30, 'UMAP+HDBSCAN':30,
     'ClustPy DEC':120, 'ClustPy IDEC':120, 'ClustPy DCN':120, 'ClustPy VaDE':150, 'ClustPy DDC':60, 'ClustPy DipEncoder':300,
     'ClustPy ACeDeC':200}
@@ -575,14 +576,15 @@ ABLATION = { # Table 4 of the paper: terms left out
     None:{}, 'no im':{'im':0}, 'no ba':{'ba':0}, 'no dis':{'dis':0}, 'no ba dis':{'ba':0,'dis':0}}
 CHOICES = { # what the paper leaves open, or fixes for its own data: arm name -> diff
     None:{}, 'M 5':{'n_neighbors':5}, 'M 10':{'n_neighbors':10}, 'M 20':{'n_neighbors':20}, 'sharpness 2':{'sharpness':2.},
-    'sharpness 10':{'sharpness':10.}, 'alpha 2':{'alpha':2.}, 'alpha 20':{'alpha':20.}, 'alpha 2000':{'alpha':2000.}, 'beta 0.2':{'beta':.2},
-    'beta 5':{'beta':5.}, 'gamma 0':{'gamma':0.}, 'gamma 0.1':{'gamma':.1}, 'gamma 1':{'gamma':1.}, 'xi 1':{'xi':1.}, 'xi 5':{'xi':5.}, 'squared':{'distance':'squared'},
-    'head from step 0':{'head_start':0.}, 'e 2':{'embedding_dim':2}, 'e 64':{'embedding_dim':64}, 'no batch norm':{'encoder':'mlp-256-256-512'},
-    'lr 1e-3':{'lr':1e-3}, 'epochs 30':{'epochs':30}, 'epochs 300':{'epochs':300}}
+    'sharpness 10':{'sharpness':10.}, 'alpha 2':{'alpha':2.}, 'alpha 20':{'alpha':20.}, 'alpha 2000':{'alpha':2000.},
+    'beta 0.2':{'beta':.2}, 'beta 5':{'beta':5.}, 'gamma 0':{'gamma':0.}, 'gamma 0.1':{'gamma':.1}, 'gamma 1':{'gamma':1.},
+    'xi 1':{'xi':1.}, 'xi 5':{'xi':5.}, 'squared':{'distance':'squared'}, 'head from step 0':{'head_start':0.},
+    'e 2':{'embedding_dim':2}, 'e 64':{'embedding_dim':64}, 'no batch norm':{'encoder':'mlp-256-256-512'}, 'lr 1e-3':{'lr':1e-3}, 'epochs 30':{'epochs':30}, 'epochs 300':{'epochs':300}}
 
 DIGITS_ARMS = [arm(m,'digits',c) for m,c in DIGITS_COSTS.items()]
 TABLE_ARMS = [arm(m,d,c) for d,cs in TABLE_COSTS.items() for m,c in zip(('LNSCC','KMeans','UMAP+KMeans'),cs)]
-ABLATION_ARMS = [arm('LNSCC',d,c,n,{'loss_weights':w} if w else {}) for d,c in (('mnist-test',90),('digits',13)) for n,w in ABLATION.items()]
+ABLATION_ARMS = [arm('LNSCC',d,c,n,{'loss_weights':w} if w else {}) for d,c in (('mnist-test',90),('digits',13))
+    for n,w in ABLATION.items()]
 CHOICE_ARMS = [arm('LNSCC',d,c,n,w) for d,c in DEVELOPMENT.items() for n,w in CHOICES.items()]
 PAPER_ARMS = [arm('LNSCC',d,3*cs[0],'paper',paper=d) for d,cs in TABLE_COSTS.items()]
 
@@ -594,7 +596,8 @@ STUDIES = {s.name:s for s in [
     Study('lnscc-ablation', 'LNSCC: Table 4 on MNIST-test', ABLATION_ARMS, seeds=3, question='Which terms does LNSCC need?'),
     Study('lnscc-choices', 'LNSCC: choices, on development data', CHOICE_ARMS, seeds=3,
         question='Which values should the defaults have?'),
-    Study('lnscc-paper', 'LNSCC with the hyper-parameters of the paper', PAPER_ARMS, seeds=3, question='Does LNSCC as published reach its figures?'),
+    Study('lnscc-paper', 'LNSCC with the hyper-parameters of the paper', PAPER_ARMS, seeds=3,
+        question='Does LNSCC as published reach its figures?'),
 ]}
 
 # %% ../nbs/75_bench.ipynb #154f7ee3

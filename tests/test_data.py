@@ -635,9 +635,11 @@ def test_available(tmp_path, rng):
     rows = available(tmp_path)
     assert [set(r) for r in rows]==[{'name','n','where','how'}]*len(rows)
     assert {r['name']: r['n'] for r in rows}['usps']==9298
-    assert all(r['how'] for r in rows if r['where']=='missing') and [r['name'] for r in rows if r['where']!='missing']==['digits', 'digits-imbalanced']
+    assert all(r['how'] for r in rows if r['where']=='missing')
+    assert [r['name'] for r in rows if r['where']!='missing']==['digits', 'digits-imbalanced']
     write_mnist(tmp_path, rng)
-    assert [r['name'] for r in available(tmp_path) if r['where']!='missing']==['digits', 'digits-imbalanced', 'mnist', 'mnist-test', 'mnist-dev']
+    here = [r['name'] for r in available(tmp_path) if r['where']!='missing']
+    assert here==['digits', 'digits-imbalanced', 'mnist', 'mnist-test', 'mnist-dev']
 
 
 # ---------------------------------------------------------------- partial labels

@@ -18,7 +18,7 @@ SPARSE = 'the check reads the classifier tags of whatever has predict_proba, and
 DEEP = [n for n in METHODS if n in ('LNSCC',)]
 INDUCTIVE = [n for n in METHODS if n not in ('Ward','SpectralClustering')]
 TRANSFORMERS = ['KMeans', *DEEP]
-EXPECTED_FAILURES = {n:{'check_estimator_sparse_array':SPARSE, 'check_estimator_sparse_matrix':SPARSE} for n in INDUCTIVE}   # method -> check -> reason
+EXPECTED_FAILURES = {n:dict.fromkeys(('check_estimator_sparse_array','check_estimator_sparse_matrix'), SPARSE) for n in INDUCTIVE}
 
 def tiny(name, **kw): return get_method(name)(**{**TINY[name], **kw})
 

@@ -68,8 +68,8 @@ def test_zero_weight_removes_a_nan_term():
     assert weighted_sum({'a':torch.tensor(1.),'b':torch.tensor(float('nan'))}, {'b':0}).item()==1.
 
 def test_checkpoint_round_trip_shards_and_dtypes(tmp_path):
-    state = {'big':torch.randn(3000,700), 'bf':torch.randn(5).bfloat16(), 'u8':torch.arange(9,dtype=torch.uint8), 'none':None, 'scalar':torch.tensor(3),
-             'np':np.arange(4.), 7:{'x':[1,2.5,'s',True]}, 'empty':torch.zeros(0,3)}
+    state = {'big':torch.randn(3000,700), 'bf':torch.randn(5).bfloat16(), 'u8':torch.arange(9,dtype=torch.uint8), 'none':None,
+             'scalar':torch.tensor(3),             'np':np.arange(4.), 7:{'x':[1,2.5,'s',True]}, 'empty':torch.zeros(0,3)}
     p = save_checkpoint(tmp_path, state, 1, shard_mib=1)
     assert max(f.stat().st_size for f in p.iterdir())<1.1*2**20 and len(list(p.glob('tensors-*')))>=8
     back = load_checkpoint(tmp_path)
