@@ -112,7 +112,8 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         check_loss_weights(getattr(self,'loss_weights',None), self._losses)
         self._check_params()
         device,x = get_device(self.device),as_input(self, X, reset=True)
-        enough(len(x), self.n_clusters)
+        if time_budget_s is not None: check_float(time_budget_s, 'time_budget_s', low=0)
+        if resume and not checkpoint: raise ValueError('resume=True needs checkpoint=, the folder to go on from')
         if self.n_clusters==1: warnings.warn('n_clusters=1: every sample gets label 0 and nothing is trained')
         run_fit(self, x, device, checkpoint, resume, time_budget_s, snapshots)
         return self
@@ -177,8 +178,9 @@ def as_input(
     else:
         files = not hasattr(X,'shape') and not isinstance(X, Data) # pictures of any size come to the fitted one; arrays stay as they are
         data = as_data(X, image_size=tuple(est.input_shape_[1:]) if files and not reset and len(est.input_shape_)==3 else None)
-        shape,X = tuple(data.x.shape[1:]),data.vectors()
+        shape,X = tuple(data.x.shape[1:]),data.vectors().cpu()
         if reset: est.n_features_in_ = X.shape[1]; est.__dict__.pop('feature_names_in_',None)
+    if reset: enough(len(X), est.n_clusters)
     if reset: est.input_shape_,est.scale_ = tuple(int(s) for s in shape),rms_scale(X) if est._rescaled else 1.
     elif int(np.prod(shape))!=est.n_features_in_:
         raise ValueError(f'X has samples of shape {tuple(shape)}, but {type(est).__name__} was fitted on {est.input_shape_}: '
@@ -228,7 +230,8 @@ def fingerprint(
     skip = {'device','verbose','n_init','random_state'}
     plain = lambda v: v if isinstance(v,(int,float,str,bool,type(None))) else repr(v)
     params = {k:plain(v) for k,v in est.get_params(deep=False).items() if k not in skip}
-    return dict(method=type(est).__name__, **params, seed=seed, shape=list(x.shape), data=zlib.crc32(x.contiguous().numpy().tobytes()))
+    where = next(est.net_.parameters()).device.type
+    return dict(method=type(est).__name__, **params, on=where, seed=seed, shape=list(x.shape), data=zlib.crc32(x.contiguous().numpy().tobytes()))
 
 # %% ../nbs/55_base.ipynb #28c86c90
 def run_seed(est, checkpoint, resume)->int:
@@ -236,7 +239,7 @@ def run_seed(est, checkpoint, resume)->int:
     note = Path(checkpoint)/'seed.json' if checkpoint else None
     if est.random_state is None and resume and note and note.exists(): return json.loads(note.read_text())
     seed = as_seed(est.random_state)
-    if note: atomic_write(note, json.dumps(seed))
+    if note and not (resume and note.exists()): atomic_write(note, json.dumps(seed))
     return seed
 
 def progress_bar(est, stages):
@@ -254,11 +257,11 @@ def run_fit(est, x, device, checkpoint, resume, budget, snapshots):
     "All restarts; the best by `_criterion` stays"
     if checkpoint and not resume and any(Path(checkpoint).glob('init-*/step-*')):
         raise CheckpointError(f'{checkpoint} already holds checkpoints: pass resume=True to go on from them, or another folder')
-    seed,t0,best = run_seed(est, checkpoint, resume),time.monotonic(),None
+    seed,t0,best,worked = run_seed(est, checkpoint, resume),time.monotonic(),None,False
     xd = x.to(device)
     for r in range(est.n_init if hasattr(est,'n_init') else 1):
         left = None if budget is None else max(0., budget-(time.monotonic()-t0))
-        if r and left==0: finished = False; break
+        if worked and left==0: finished = False; break # but every slice makes a step, or a fit would never end
         s = derive_seed(seed, 'init', r)
         with fork_rng(s, device):
             est.net_ = est._build(tuple(est.input_shape_)).to(device)
@@ -268,8 +271,9 @@ def run_fit(est, x, device, checkpoint, resume, budget, snapshots):
                 snapshot=lambda: snapshot(est, x), fingerprint=fingerprint(est, x, s), progress=progress_bar(est, stages))
             try: finished = loop.run()
             except DivergedError: est.history_ = loop.history; raise
-        score = est._criterion(xd) if getattr(est,'n_init',1)>1 and est.n_clusters>1 else 0.
-        if best is None or score<best[0]: best = (score,copy.deepcopy(est.net_.state_dict()),loop.history)
+        worked = worked or loop.step>loop.first
+        score = est._criterion(xd) if getattr(est,'n_init',1)>1 and est.n_clusters>1 else float('nan')
+        if best is None or score<best[0] or best[0]!=best[0]: best = (score,copy.deepcopy(est.net_.state_dict()),loop.history)
         if not finished: break
     est.net_.load_state_dict(best[1])
     finish_fit(est, x, best, finished)
@@ -290,7 +294,7 @@ def finish_fit(est, x, best, finished):
     est.labels_,est.embedding_dim_,est.n_iter_ = q.numpy().argmax(1),z.shape[1],len(est.history_)
     est._finish(z, q)
     if not finished: warnings.warn('the time budget ended before training did: labels_ are usable but not final. '
-                                   'Call fit again with resume=True to go on')
+                                   'With checkpoint=FOLDER and resume=True, fit goes on where it stopped')
     for problem in (collapse_report(est.labels_, est.n_clusters) if est.n_clusters>1 else []):
         est.history_.events.append(dict(event='collapse', text=problem)); warnings.warn(problem, CollapseWarning)
 
@@ -302,11 +306,11 @@ def save_model(
     "Write `model.json` and `model.safetensors`"
     check_is_fitted(est)
     path = Path(path); path.mkdir(parents=True, exist_ok=True)
-    plain = lambda v: {'$module':type(v).__name__} if isinstance(v,nn.Module) else v.tolist() if isinstance(v,np.ndarray) else v
+    plain = lambda v: {'$module':type(v).__name__} if isinstance(v,nn.Module) else v.tolist() if isinstance(v,(np.ndarray,np.generic)) else v
     params = {k:plain(v) for k,v in est.get_params(deep=False).items()}
     for k,v in params.items():
         if isinstance(v, (np.random.RandomState,np.random.Generator,torch.device)): params[k] = None if k=='random_state' else str(v)
-    fitted = {k:v for k,v in vars(est).items() if k.endswith('_') and not k.startswith('_') and k not in ('net_','history_')}
+    fitted = {k:v.numpy() if isinstance(v,Tensor) else v for k,v in vars(est).items() if k.endswith('_') and not k.startswith('_') and k not in ('net_','history_')}
     tensors = {f'net.{k}':v.detach().cpu().contiguous().clone() for k,v in est.net_.state_dict().items()} if hasattr(est,'net_') else {}
     arrays = {k:np.asarray(v) for k,v in fitted.items() if isinstance(v,np.ndarray) and v.dtype.kind in 'fiub'}
     tensors |= {f'fit.{k}':torch.from_numpy(np.ascontiguousarray(v)) for k,v in arrays.items()}
@@ -315,7 +319,7 @@ def save_model(
     history = [est.history_.rows,est.history_.events] if hasattr(est,'history_') else None
     meta = dict(format=1, method=type(est).__name__, params=params, fitted=rest, history=history)
     save_file(tensors, path/'model.safetensors')
-    atomic_write(path/'model.json', json.dumps(meta, indent=1, sort_keys=True, default=str))
+    atomic_write(path/'model.json', json.dumps(meta, indent=1, sort_keys=True))
     return path
 
 # %% ../nbs/55_base.ipynb #691888ca
@@ -326,7 +330,9 @@ def load_model(
     device:str|None=None, # where to put it; None: the best there is
 ): # the fitted estimator
     "Rebuild an estimator of a known class"
-    path = Path(path); meta,tensors = json.loads((path/'model.json').read_text()),load_file(path/'model.safetensors')
+    path = Path(path)
+    try: meta,tensors = json.loads((path/'model.json').read_text()),load_file(path/'model.safetensors')
+    except Exception as e: raise CheckpointError(f'the model in {path} cannot be read ({e}): save it again') from e
     params = {k:tuple(v) if isinstance(v,list) else v for k,v in meta['params'].items()}
     own = [k for k,v in params.items() if isinstance(v,dict) and '$module' in v]
     if own and encoder is None: raise ValueError(f'{path} was fitted with {own[0]}={params[own[0]]["$module"]}, a network of yours: '
@@ -339,5 +345,7 @@ def load_model(
         if k.startswith('fit.'): setattr(est, k[4:], v.numpy())
     if meta['history']: est.history_ = History(*meta['history'])
     net = {k[4:]:v for k,v in tensors.items() if k.startswith('net.')}
-    if net: est.net_ = est._build(est.input_shape_); est.net_.load_state_dict(net); est.net_ = est.net_.to(get_device(device)).eval()
+    if net:
+        with fork_rng(0): est.net_ = est._build(est.input_shape_)
+        est.net_.load_state_dict(net); est.net_ = est.net_.to(get_device(device)).eval()
     return est

@@ -145,7 +145,8 @@ def flatten(
     "Split a nested state into a JSON tree and a flat dict of tensors"
     if isinstance(obj, (Tensor,np.ndarray)):
         key = f't{len(tensors)}'
-        tensors[key] = torch.as_tensor(obj).detach().cpu().contiguous().clone()
+        obj_ = np.array(obj) if isinstance(obj,np.ndarray) else obj # torch takes neither read-only nor negative strides
+        tensors[key] = torch.as_tensor(obj_).detach().cpu().contiguous().clone()
         return {'$np' if isinstance(obj,np.ndarray) else '$t': key}
     if isinstance(obj, dict): return {'$d':[[k,flatten(v,tensors)] for k,v in obj.items()]}
     if isinstance(obj, (list,tuple)): return [flatten(v,tensors) for v in obj]
@@ -185,8 +186,10 @@ def save_checkpoint(
     (tmp/'state.json').write_text(json.dumps(dict(files=files, shapes={k:list(t.shape) for k,t in tensors.items()}, tree=tree)))
     for p in tmp.iterdir():
         with open(p,'rb') as f: os.fsync(f.fileno())
-    shutil.rmtree(dst, ignore_errors=True); os.replace(tmp, dst)
-    for old in sorted(folder.glob('step-*'))[:-keep]: shutil.rmtree(old, ignore_errors=True)
+    old = folder/f'.old-{step:09d}'; shutil.rmtree(old, ignore_errors=True)
+    if dst.exists(): os.replace(dst, old)
+    os.replace(tmp, dst); steps = sorted(folder.glob('step-*')); at = steps.index(dst)
+    for p in [*folder.glob('.old-*'), *folder.glob('.tmp-*'), *steps[:max(0,at+1-keep)], *steps[at+1:]]: shutil.rmtree(p, ignore_errors=True)
     return dst
 
 # %% ../nbs/50_train.ipynb #1c226492
@@ -195,16 +198,17 @@ def read_checkpoint(
 )->dict: # the state
     "Read one checkpoint, or raise `CheckpointError` saying which file is broken"
     path = Path(path)
-    try: meta = json.loads((path/'state.json').read_text())
-    except (OSError,ValueError) as e:
+    try: meta = json.loads((path/'state.json').read_text()); meta['files'],meta['shapes'],meta['tree']
+    except (OSError,ValueError,KeyError,TypeError) as e:
         raise CheckpointError(f'{path}/state.json cannot be read ({e}); use an earlier checkpoint or start anew') from e
     parts = {}
     for name,size in meta['files'].items():
         f = path/name
         have = f.stat().st_size if f.exists() else 0
         if have!=size: raise CheckpointError(f'{f} is truncated: {have} of {size} bytes; use an earlier checkpoint or start anew')
-        for k,v in load_file(f).items():
-            key,i = k.rsplit('.',1); parts.setdefault(key,{})[int(i)] = v
+        try: loaded = load_file(f)
+        except Exception as e: raise CheckpointError(f'{f} is damaged ({e}); use an earlier checkpoint or start anew') from e
+        for k,v in loaded.items(): key,i = k.rsplit('.',1); parts.setdefault(key,{})[int(i)] = v
     tensors = {k:torch.cat([p[i] for i in sorted(p)]).reshape(meta['shapes'][k]) for k,p in parts.items()}
     return unflatten(meta['tree'], tensors)
 
@@ -247,14 +251,16 @@ class Loop:
         if time_budget_s is not None: check_float(time_budget_s, 'time_budget_s', low=0)
         self.history,self.step,self.finished = History(),0,False
         self.at = dict(stage=0, epoch=0, batch=0, step=0) # where to go on; step counts inside the stage
-        self.sums,self.skips = None,torch.zeros((), device=self.device) # of the epoch; in a row
+        self.sums,self.skips = None,{} # of the epoch; steps skipped in a row, by pass
         self.generator = generator(derive_seed(seed,'loop'), self.device)
+        for stage in self.stages: stage.generator = self.generator
 
     def run(self)->bool: # True when every stage is done
         "Run to the end, or to the end of the budget"
         self.start = self.last_save = time.monotonic(); self.save_cost = 0.
         saved = load_checkpoint(self.folder) if self.folder and self.resume else None
         if saved: restore(self, saved)
+        self.first = self.step # where this slice began
         while not self.finished and self.at['stage']<len(self.stages):
             if not run_stage(self, self.stages[self.at['stage']], saved): save(self); return False
             saved,self.at = None,dict(stage=self.at['stage']+1, epoch=0, batch=0, step=0)
@@ -267,7 +273,7 @@ def snapshot_state(loop:Loop)->dict:
     stage = loop.stages[loop.at['stage']] if loop.at['stage']<len(loop.stages) else None
     opt = getattr(stage, 'opt', None)
     cuda = torch.cuda.get_rng_state(loop.device) if loop.device.type=='cuda' else None
-    return dict(net=loop.net.state_dict(), opt=opt and opt.state_dict(), stages=[s.state_dict() for s in loop.stages], at=loop.at,
+    return dict(net=loop.net.state_dict(), opt=opt and opt.state_dict(), stages=[s.state_dict() for s in loop.stages[:loop.at['stage']+1]], at=loop.at,
                 step=loop.step, finished=loop.finished, sums=loop.sums, skips=loop.skips, rng=torch.get_rng_state(), cuda_rng=cuda,
                 generator=loop.generator.get_state(), history=loop.history.state_dict(), fingerprint=loop.fingerprint)
 
@@ -288,19 +294,20 @@ def restore(loop:Loop, s:dict):
     loop.at,loop.step,loop.finished,loop.history = s['at'],s['step'],s['finished'],History(**s['history'])
     to = lambda v: v.to(loop.device) if isinstance(v,Tensor) else v
     loop.sums = s['sums'] and {k:{n:to(v) for n,v in d.items()} for k,d in s['sums'].items()}
-    loop.skips = to(s['skips'])
+    loop.skips = {k:to(v) for k,v in s['skips'].items()}
     torch.set_rng_state(s['rng']); loop.generator.set_state(s['generator'])
     if s['cuda_rng'] is not None and loop.device.type=='cuda': torch.cuda.set_rng_state(s['cuda_rng'], loop.device)
 
 # %% ../nbs/50_train.ipynb #1b2326db
 def run_stage(loop:Loop, stage:Stage, saved:dict|None)->bool:
     "The epochs of one stage; False when the time ran out"
-    stage.generator,last = loop.generator,stage is loop.stages[-1]
+    last = stage is loop.stages[-1]
     fresh = loop.at['epoch']==0 and loop.at['batch']==0
     if fresh: stage.setup()
-    stage.opt = stage.optimizer() if stage.epochs else None
-    if stage.opt: stage.base_lr = [g['lr'] for g in stage.opt.param_groups]
-    if stage.opt and not fresh: stage.opt.load_state_dict(saved['opt'])
+    if fresh or saved:
+        stage.opt = stage.optimizer() if stage.epochs else None
+        if stage.opt: stage.base_lr = [g['lr'] for g in stage.opt.param_groups]
+    if stage.opt and saved and not fresh: stage.opt.load_state_dict(saved['opt'])
     for epoch in range(loop.at['epoch'], stage.epochs):
         if not run_epoch(loop, stage, epoch): return False
         loop.at.update(epoch=epoch+1, batch=0); loop.sums = None
@@ -317,6 +324,7 @@ def run_epoch(loop:Loop, stage:Stage, epoch:int)->bool:
     if loop.at['batch']==0:
         stage.before_epoch(epoch)
         loop.sums = dict(loss={}, count={}, weight={}, total=dict(samples=0, seconds=0., skipped=torch.zeros((), device=loop.device)))
+    loop.net.train(); losses = {}
     per,gen = stage.steps_per_epoch,generator(derive_seed(loop.seed, stage.name, epoch), loop.device)
     for i,(pass_,batch) in enumerate(stage.batches(epoch, gen)):
         if i<loop.at['batch']: continue
@@ -324,10 +332,11 @@ def run_epoch(loop:Loop, stage:Stage, epoch:int)->bool:
         for g,lr in zip(stage.opt.param_groups, stage.base_lr): g['lr'] = lr*factor
         losses = run_step(loop, stage, pass_, batch)
         loop.step += 1; loop.at.update(batch=i+1, step=loop.at['step']+1)
-        if loop.step%50==0 and loop.skips.item()>=loop.max_skips: raise_diverged(loop, stage, losses)
+        if loop.step%50==0: check_diverged(loop, stage, losses)
         if loop.budget is not None and time.monotonic()-loop.start>loop.budget:
             loop.sums['total']['seconds'] += time.monotonic()-t0; return False
     total = loop.sums['total']; total['seconds'] += time.monotonic()-t0
+    if loop.at['batch']: check_diverged(loop, stage, losses, whole=total['skipped'].item()==loop.at['batch'])
     mean = {k:(v/loop.sums['count'][k]).item() for k,v in loop.sums['loss'].items()}
     weights = {f'weight_{k}':v for k,v in loop.sums['weight'].items()}
     loop.history.rows.append(dict(stage=stage.name, epoch=epoch+1, step=loop.step, lr=stage.opt.param_groups[0]['lr'], **mean, **weights,
@@ -347,7 +356,7 @@ def run_step(loop:Loop, stage:Stage, pass_:str, batch)->dict:
     if total is not None:
         stage.opt.zero_grad(set_to_none=True); total.backward()
         skip = guarded_step(stage.opt, total, loop.clip)
-    loop.skips = (loop.skips+1)*skip
+    loop.skips[pass_] = (loop.skips.get(pass_,0)+1)*skip
     s = loop.sums; s['total']['skipped'] += skip; s['total']['samples'] += batch_len(batch); s['weight'].update(weights)
     for k,v in losses.items():
         s['loss'][k] = s['loss'].get(k,0)+torch.where(skip, 0., v.detach().float()); s['count'][k] = s['count'].get(k,0)+(~skip)
@@ -360,11 +369,13 @@ def batch_len(batch)->int:
     while not isinstance(batch, Tensor): batch = next(iter(batch.values() if isinstance(batch,dict) else batch))
     return len(batch)
 
-def raise_diverged(loop:Loop, stage:Stage, losses:dict):
-    "Name the terms that are not finite"
-    bad = [k for k,v in losses.items() if not torch.isfinite(v).all()]
+def check_diverged(loop:Loop, stage:Stage, losses:dict, whole:bool=False):
+    "Raise where a pass skipped too many steps in a row, or a whole epoch was skipped; name the terms that are not finite"
+    n = max((int(v) for v in loop.skips.values()), default=0)
+    if n<loop.max_skips and not whole: return
+    bad = [k for k,v in losses.items() if loop.sums['weight'].get(k,1.)!=0 and not torch.isfinite(v).all()]
     what = f'loss {", ".join(map(repr,bad))} is not finite' if bad else 'the gradient is not finite'
-    n = int(loop.skips.item())
-    raise DivergedError(f'{what} since step {loop.step-n+1} (stage {stage.name!r}, {n} steps skipped in a row). '
-                        f'Try a smaller lr, or loss_weights={{{(bad or ["NAME"])[0]!r}: 0}} to find the cause'
-                        + (f'; the last good state is in {loop.folder}' if loop.folder else ''))
+    saved = loop.folder and any(Path(loop.folder).glob('step-*'))
+    raise DivergedError(f'{what} since step {loop.step-n*len(loop.skips)+1} (stage {stage.name!r}, {n} steps skipped in a row). '
+                        f'Try a smaller lr, or loss_weights={{{(bad or ["NAME"])[0]!r}: 0}} to find the cause, in a new run'
+                        + (f'; the last good state is in {loop.folder}' if saved else ''))

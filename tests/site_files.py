@@ -1,10 +1,13 @@
 """Two files made from the notebooks: `README.md` from nbs/index.ipynb, `nbs/sidebar.yml` from the list of pages.
 
     python tests/site_files.py readme | sidebar
+
+`readme` first executes the front page (but for its slow cells), so that its tables hold what `results/` holds.
 """
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,15 +29,25 @@ def move_links(text:str)->str:
     return re.sub(r'\]\(([^)\s]+)\)', move, text)
 
 
+def code_of(src:str)->str:
+    "A cell's code without directives; nothing where only its output is shown"
+    if re.search(r'^#\|\s*echo:\s*false', src, re.M): return ''
+    return '\n'.join(line for line in src.splitlines() if not line.startswith('#|')).strip()
+
+
 def readme_text()->str:
-    "The front page as Markdown: text cells as they are, shown code in fences, links moved up one folder"
-    parts = []
+    "The front page as Markdown: text cells and Markdown outputs as they are, shown code in fences, links moved up one folder"
+    parts, fence = [], False
     for cell in json.loads((NBS/'index.ipynb').read_text(encoding='utf-8'))['cells']:
         src = ''.join(cell['source'])
-        if cell['cell_type']=='markdown': parts.append(move_links(src.strip()))
+        if cell['cell_type']=='markdown': parts.append(move_links(src.strip())); fence = False
         elif cell['cell_type']=='code' and not re.search(r'^#\|\s*(hide|include:\s*false|default_exp)', src, re.M):
-            code = '\n'.join(line for line in src.splitlines() if not line.startswith('#|')).strip()
-            if code: parts.append(f'```python\n{code}\n```')
+            if code := code_of(src):     # cells that follow one another share a fence
+                if fence: parts[-1] = f'{parts[-1].removesuffix("```")}\n{code}\n```'
+                else: parts.append(f'```python\n{code}\n```')
+                fence = True
+            shown = [''.join(o['data']['text/markdown']) for o in cell['outputs'] if 'text/markdown' in o.get('data', {})]
+            if shown: parts += [move_links(t.strip()) for t in shown]; fence = False
     return '\n\n'.join(parts)+'\n'
 
 
@@ -55,6 +68,8 @@ def sidebar_text()->str:
 
 if __name__=='__main__':
     what = sys.argv[1:]
-    if what==['readme']: (ROOT/'README.md').write_text(readme_text(), encoding='utf-8')
+    if what==['readme']:
+        subprocess.run([sys.executable, ROOT/'tests'/'run_notebook.py', NBS/'index.ipynb'], check=True)
+        (ROOT/'README.md').write_text(readme_text(), encoding='utf-8')
     elif what==['sidebar']: (NBS/'sidebar.yml').write_text(sidebar_text(), encoding='utf-8')
     else: sys.exit(__doc__)

@@ -163,6 +163,31 @@ def test_kill_and_resume(name, tmp_path):
     p = run(killed); p.wait(); assert p.returncode==0 and kills
     assert np.array_equal(np.load(whole/'labels.npy'), np.load(killed/'labels.npy'))
 
+@pytest.mark.parametrize('name', DEEP)
+@pytest.mark.filterwarnings('ignore')
+def test_no_budget_at_all_still_ends(name, blobs, tmp_path):
+    kw = dict(n_init=2, epochs=2, batch_size=100)
+    for n in range(60):
+        m = tiny(name, **kw).fit(blobs[0], checkpoint=tmp_path, resume=True, time_budget_s=0)
+        if m.finished_: break
+    assert m.finished_ and n>1 and np.array_equal(m.labels_, tiny(name, **kw).fit(blobs[0]).labels_)
+    for bad in (-1, float('nan')):
+        with pytest.raises(ValueError, match='time_budget_s'): tiny(name).fit(blobs[0], time_budget_s=bad)
+    with pytest.raises(ValueError, match='checkpoint='): tiny(name).fit(blobs[0], resume=True)
+
+@pytest.mark.parametrize('name', INDUCTIVE)
+def test_numpy_integers_survive_saving(name, blobs, tmp_path):
+    m = tiny(name, n_clusters=np.int64(3)).fit(blobs[0]); m.save(tmp_path/'m')
+    state = torch.get_rng_state()
+    assert np.array_equal(load(tmp_path/'m').predict(blobs[0]), m.labels_) and torch.equal(state, torch.get_rng_state())
+
+@pytest.mark.parametrize('name', DEEP)
+def test_snapshots_change_nothing_even_with_an_encoder_in_eval_mode(name, blobs):
+    make = lambda: torch.nn.Sequential(torch.nn.Linear(6,8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(.2), torch.nn.Linear(8,4)).eval()
+    torch.manual_seed(0); enc = make()
+    a,b = (tiny(name, encoder=enc).fit(blobs[0], snapshots=s) for s in ((),(1,2)))
+    assert np.array_equal(a.transform(blobs[0]), b.transform(blobs[0])) and sorted(b.history_.snapshots)==[1,2]
+
 def test_transductive_methods_do_not_pretend():
     for n in ('Ward','SpectralClustering'): assert not hasattr(tiny(n), 'predict') and not hasattr(tiny(n), 'transform')
 

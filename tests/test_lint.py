@@ -22,6 +22,7 @@ OUTPUT_CAP, ALL_OUTPUTS_CAP = 300_000, 6_000_000
 # (page, what): reason.  `what` is a name defined in the cell, or 'outputs'.
 KNOWN: dict[tuple[str, str], str] = {
     ('55_base', 'DeepClusterer'): 'the whole public face in one place; what it does stands in functions below it',
+    ('methods/60_lnscc', 'CutStage'): 'the whole of the training of the method, to be read in one go',
 }
 
 # Described once, in 55_base: an estimator's signature need not repeat them.

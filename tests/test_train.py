@@ -2,7 +2,7 @@
 import json
 import numpy as np, pytest, torch
 from torch import nn
-from deepclust.core import CheckpointError
+from deepclust.core import CheckpointError, DivergedError
 from deepclust.train import (History, Loop, Stage, flatten, guarded_step, load_checkpoint, make_optimizer, read_checkpoint, save_checkpoint,
                              unflatten, weighted_sum)
 
@@ -97,3 +97,36 @@ def test_snapshots_and_stop():
     loop.stages[2].stop = lambda history: history['epoch'][-1]>=4
     loop.run()
     assert sorted(loop.history.snapshots)==[2] and loop.history.events[0]['event']=='stopped' and len(loop.history)==10
+
+class Broken(Noisy):
+    "One loss is NaN: always, or in every second pass"
+    def __init__(self, net, every=1): super().__init__(net); self.every = every
+    def batches(self, epoch, generator): return ((f'pass{n%2}',i) for n,(_,i) in enumerate(super(Broken,self).batches(epoch, generator)))
+    def losses(self, pass_, idx, x):
+        bad = self.every==1 or pass_=='pass1'
+        return super().losses(pass_, idx, x)|{'kl':self.net(x).sum()*(float('nan') if bad else 1.)}
+
+@pytest.mark.parametrize('every', [1, 2])
+def test_divergence_is_noticed_in_short_runs_and_in_one_pass_of_two(every):
+    net,_ = make(); stage = Broken(net, every); stage.epochs = 40
+    with pytest.raises(DivergedError, match="'kl'|gradient"): Loop(net, [stage], max_skips=20).run()
+
+def test_stale_checkpoints_of_another_run_do_not_win(tmp_path):
+    for s in (316,320): save_checkpoint(tmp_path, {'s':s}, s)
+    save_checkpoint(tmp_path, {'s':'new'}, 1)
+    assert load_checkpoint(tmp_path)=={'s':'new'} and not list(tmp_path.glob('.*-*'))
+    save_checkpoint(tmp_path, {'s':'again'}, 1); assert load_checkpoint(tmp_path)=={'s':'again'}
+
+def test_damaged_files_fall_back_to_the_one_before(tmp_path):
+    for s in (1,2): save_checkpoint(tmp_path, {'w':torch.ones(50)*s}, s)
+    f = tmp_path/'step-000000002'/'tensors-000.safetensors'; f.write_bytes(bytes(f.stat().st_size))
+    assert load_checkpoint(tmp_path)['w'][0]==1
+    (tmp_path/'step-000000001'/'state.json').write_text('{}')
+    with pytest.raises(CheckpointError): load_checkpoint(tmp_path)
+
+def test_run_goes_on_in_the_same_process(tmp_path):
+    net,loop = make(time_budget_s=0)
+    for n in range(100):
+        if loop.run(): break
+    ref,other = make(); other.run()
+    assert n>5 and all(torch.equal(a,b) for a,b in zip(net.parameters(), ref.parameters()))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['local_weights', 'symmetrise', 'edges', 'count_im_pos', 'count_im_neg', 'count_ba', 'draw', 'linked', 'pair_distance',
-           'repel', 'edge_weights', 'cluster_loss', 'teach_head', 'match_prior', 'normalised_cut', 'CutStage',
-           'check_prior', 'LNSCC']
+           'repel', 'edge_weights', 'cluster_loss', 'teach_head', 'match_prior', 'normalised_cut', 'graph_tensors',
+           'CutStage', 'check_prior', 'LNSCC']
 
 # %% ../../nbs/methods/60_lnscc.ipynb #1b12fe8c
 from collections.abc import Sequence
@@ -166,22 +166,33 @@ def normalised_cut(
     return float((1-inside/np.maximum(volume,1e-12)).sum())
 
 # %% ../../nbs/methods/60_lnscc.ipynb #f72241cd
+def graph_tensors(
+    x:Tensor, # (n, d) training data
+    est, # with n_neighbors, sharpness, alpha, cap
+)->dict: # a: the graph; i, j, keys: its edges; cumulative: the draw; pull, push, contract: factors
+    "Graph and draw, on the device of the data"
+    n = len(x)
+    dist,idx = knn(x, min(est.n_neighbors, n-1))
+    a = symmetrise(local_weights(dist.cpu().numpy(), est.sharpness), idx.cpu().numpy())
+    i,j,w = edges(a); p,*factors = edge_weights(w, est.alpha, est.cap)
+    to = lambda v: torch.from_numpy(np.ascontiguousarray(v)).to(x.device)
+    pull,push,contract = (to(f.astype(np.float32)) for f in factors)
+    return dict(a=a, i=to(i), j=to(j), keys=to(np.sort(i*n+j)), cumulative=to(np.cumsum(p)), pull=pull, push=push, contract=contract)
+
+# %% ../../nbs/methods/60_lnscc.ipynb #e3bdf102
 class CutStage(Stage):
     "LNSCC's training: draws of edges, three phases, and the head from `head_start` on"
     name = 'cluster'
-    def __init__(self, est, x):
+    def __init__(self,
+        est, # the estimator, for its parameters and network
+        x:Tensor, # (n, d) training data
+    ):
         self.est,self.x,self.epochs,self.n = est,x,est.epochs,len(x)
         self.steps_per_epoch = -(-self.n//est.batch_size)
     def setup(self):
-        m = min(self.est.n_neighbors, self.n-1)
-        dist,idx = knn(self.x, m)
-        self.a = symmetrise(local_weights(dist.cpu().numpy(), self.est.sharpness), idx.cpu().numpy())
-        i,j,w = edges(self.a); p,*factors = edge_weights(w, self.est.alpha, self.est.cap)
-        to = lambda v: torch.from_numpy(np.ascontiguousarray(v)).to(self.x.device)
-        self.i,self.j,self.cumulative,self.keys = to(i),to(j),to(np.cumsum(p)),to(np.sort(i*self.n+j))
-        self.pull,self.push,self.contract = (to(f.astype(np.float32)) for f in factors)
+        self.__dict__.update(graph_tensors(self.x, self.est))
         self.start = int(self.est.head_start*self.epochs)
-        self.prior = None if self.est.prior is None else to(np.asarray(self.est.prior, np.float32))
+        self.prior = None if self.est.prior is None else torch.as_tensor(self.est.prior, dtype=torch.float32, device=self.x.device)
     def state_dict(self): return {'prior':self.prior} if self.est.prior is not None else {}
     def load_state_dict(self, state):
         self.setup() # deterministic, and smaller to compute again than to store
@@ -216,7 +227,7 @@ class CutStage(Stage):
         if pass_=='both': out['cluster'] = cluster_loss(self.est.net_['head'](z), self.est.gamma, self.prior)
         return out
 
-# %% ../../nbs/methods/60_lnscc.ipynb #020ca251
+# %% ../../nbs/methods/60_lnscc.ipynb #f0e6021f
 def check_prior(
     prior, # what the user passed
     k:int, # clusters

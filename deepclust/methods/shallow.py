@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pathlib import Path
 from sklearn.base import BaseEstimator,ClassNamePrefixFeaturesOutMixin,ClusterMixin,TransformerMixin
-from ..base import COMMON,as_input,enough,save_model
+from ..base import COMMON,as_input,save_model
 from ..core import as_seed,check_choice,check_int,derive_seed
 from ..kmeans import kmeans
 
@@ -26,7 +26,6 @@ class ShallowClusterer(ClusterMixin, BaseEstimator):
         for name,check in COMMON.items():
             if hasattr(self, name): check(getattr(self, name))
         x = as_input(self, X, reset=True).numpy()
-        enough(len(x), self.n_clusters)
         self._fit(x, derive_seed(as_seed(self.random_state), type(self).__name__)%2**32)
         self.labels_ = np.asarray(self.labels_, dtype=np.int64)
         return self
