@@ -221,6 +221,7 @@ def show_clusters(
     from deepclust.viz import cluster_montage
     return cluster_montage(as_data(X).x, est.predict_proba(X), n_central=n_central, n_doubtful=n_doubtful, ax=ax)
 
+# %% ../nbs/55_base.ipynb #28c86c90
 def fingerprint(
     est:DeepClusterer, # with parameters
     x:Tensor, # (n, d) training data
@@ -233,7 +234,7 @@ def fingerprint(
     where = next(est.net_.parameters()).device.type
     return dict(method=type(est).__name__, **params, on=where, seed=seed, shape=list(x.shape), data=zlib.crc32(x.contiguous().numpy().tobytes()))
 
-# %% ../nbs/55_base.ipynb #28c86c90
+# %% ../nbs/55_base.ipynb #77f18fc3
 def run_seed(est, checkpoint, resume)->int:
     "The seed; with `random_state=None` a resumed fit takes the one it had started with"
     note = Path(checkpoint)/'seed.json' if checkpoint else None
@@ -252,7 +253,7 @@ def progress_bar(est, stages):
         if bar.n>=bar.total: bar.close()
     return show
 
-# %% ../nbs/55_base.ipynb #77f18fc3
+# %% ../nbs/55_base.ipynb #9ab44b82
 def run_fit(est, x, device, checkpoint, resume, budget, snapshots):
     "All restarts; the best by `_criterion` stays"
     if checkpoint and not resume and any(Path(checkpoint).glob('init-*/step-*')):
@@ -278,7 +279,7 @@ def run_fit(est, x, device, checkpoint, resume, budget, snapshots):
     est.net_.load_state_dict(best[1])
     finish_fit(est, x, best, finished)
 
-# %% ../nbs/55_base.ipynb #9ab44b82
+# %% ../nbs/55_base.ipynb #c71043fd
 def snapshot(est, x)->dict:
     "Labels and embedding of now"
     training = est.net_.training
@@ -298,7 +299,7 @@ def finish_fit(est, x, best, finished):
     for problem in (collapse_report(est.labels_, est.n_clusters) if est.n_clusters>1 else []):
         est.history_.events.append(dict(event='collapse', text=problem)); warnings.warn(problem, CollapseWarning)
 
-# %% ../nbs/55_base.ipynb #effbfdd4
+# %% ../nbs/55_base.ipynb #691888ca
 def save_model(
     est:DeepClusterer, # fitted
     path:str|Path, # folder, made when missing
@@ -322,7 +323,7 @@ def save_model(
     atomic_write(path/'model.json', json.dumps(meta, indent=1, sort_keys=True))
     return path
 
-# %% ../nbs/55_base.ipynb #691888ca
+# %% ../nbs/55_base.ipynb #161a432a
 def load_model(
     cls:type, # the estimator's class, as `model.json` names it
     path:str|Path, # folder written by `save`

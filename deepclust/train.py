@@ -249,9 +249,8 @@ class Loop:
         self.budget,self.snapshots,self.snapshot = time_budget_s,set(snapshots),snapshot
         self.fingerprint,self.progress,self.max_skips = fingerprint or {},progress or (lambda row: None),max_skips
         if time_budget_s is not None: check_float(time_budget_s, 'time_budget_s', low=0)
-        self.history,self.step,self.finished = History(),0,False
+        self.history,self.step,self.finished,self.sums,self.skips = History(),0,False,None,{} # sums of the epoch; skips in a row, by pass
         self.at = dict(stage=0, epoch=0, batch=0, step=0) # where to go on; step counts inside the stage
-        self.sums,self.skips = None,{} # of the epoch; steps skipped in a row, by pass
         self.generator = generator(derive_seed(seed,'loop'), self.device)
         for stage in self.stages: stage.generator = self.generator
 
