@@ -232,7 +232,8 @@ def fingerprint(
     plain = lambda v: v if isinstance(v,(int,float,str,bool,type(None))) else repr(v)
     params = {k:plain(v) for k,v in est.get_params(deep=False).items() if k not in skip}
     where = next(est.net_.parameters()).device.type
-    return dict(method=type(est).__name__, **params, on=where, seed=seed, shape=list(x.shape), data=zlib.crc32(x.contiguous().numpy().tobytes()))
+    data = zlib.crc32(x.contiguous().numpy().tobytes())
+    return dict(method=type(est).__name__, **params, on=where, seed=seed, shape=list(x.shape), data=data)
 
 # %% ../nbs/55_base.ipynb #77f18fc3
 def run_seed(est, checkpoint, resume)->int:
@@ -307,15 +308,16 @@ def save_model(
     "Write `model.json` and `model.safetensors`"
     check_is_fitted(est)
     path = Path(path); path.mkdir(parents=True, exist_ok=True)
-    plain = lambda v: {'$module':type(v).__name__} if isinstance(v,nn.Module) else v.tolist() if isinstance(v,(np.ndarray,np.generic)) else v
+    json_able = lambda v: v.tolist() if isinstance(v,(np.ndarray,np.generic)) else v
+    plain = lambda v: {'$module':type(v).__name__} if isinstance(v,nn.Module) else json_able(v)
     params = {k:plain(v) for k,v in est.get_params(deep=False).items()}
     for k,v in params.items():
         if isinstance(v, (np.random.RandomState,np.random.Generator,torch.device)): params[k] = None if k=='random_state' else str(v)
-    fitted = {k:v.numpy() if isinstance(v,Tensor) else v for k,v in vars(est).items() if k.endswith('_') and not k.startswith('_') and k not in ('net_','history_')}
+    public = {k:v for k,v in vars(est).items() if k.endswith('_') and not k.startswith('_') and k not in ('net_','history_')}
+    fitted = {k:v.numpy() if isinstance(v,Tensor) else v for k,v in public.items()}
     tensors = {f'net.{k}':v.detach().cpu().contiguous().clone() for k,v in est.net_.state_dict().items()} if hasattr(est,'net_') else {}
     arrays = {k:np.asarray(v) for k,v in fitted.items() if isinstance(v,np.ndarray) and v.dtype.kind in 'fiub'}
     tensors |= {f'fit.{k}':torch.from_numpy(np.ascontiguousarray(v)) for k,v in arrays.items()}
-    json_able = lambda v: v.tolist() if isinstance(v,(np.ndarray,np.generic)) else v
     rest = {k:json_able(v) for k,v in fitted.items() if k not in arrays}
     history = [est.history_.rows,est.history_.events] if hasattr(est,'history_') else None
     meta = dict(format=1, method=type(est).__name__, params=params, fitted=rest, history=history)

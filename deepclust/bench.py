@@ -579,7 +579,8 @@ CHOICES = { # what the paper leaves open, or fixes for its own data: arm name ->
     'sharpness 10':{'sharpness':10.}, 'alpha 2':{'alpha':2.}, 'alpha 20':{'alpha':20.}, 'alpha 2000':{'alpha':2000.},
     'beta 0.2':{'beta':.2}, 'beta 5':{'beta':5.}, 'gamma 0':{'gamma':0.}, 'gamma 0.1':{'gamma':.1}, 'gamma 1':{'gamma':1.},
     'xi 1':{'xi':1.}, 'xi 5':{'xi':5.}, 'squared':{'distance':'squared'}, 'head from step 0':{'head_start':0.},
-    'e 2':{'embedding_dim':2}, 'e 64':{'embedding_dim':64}, 'no batch norm':{'encoder':'mlp-256-256-512'}, 'lr 1e-3':{'lr':1e-3}, 'epochs 30':{'epochs':30}, 'epochs 300':{'epochs':300}}
+    'e 2':{'embedding_dim':2}, 'e 64':{'embedding_dim':64}, 'no batch norm':{'encoder':'mlp-256-256-512'},
+    'lr 1e-3':{'lr':1e-3}, 'epochs 30':{'epochs':30}, 'epochs 300':{'epochs':300}}
 
 DIGITS_ARMS = [arm(m,'digits',c) for m,c in DIGITS_COSTS.items()]
 TABLE_ARMS = [arm(m,d,c) for d,cs in TABLE_COSTS.items() for m,c in zip(('LNSCC','KMeans','UMAP+KMeans'),cs)]

@@ -189,7 +189,8 @@ def save_checkpoint(
     old = folder/f'.old-{step:09d}'; shutil.rmtree(old, ignore_errors=True)
     if dst.exists(): os.replace(dst, old)
     os.replace(tmp, dst); steps = sorted(folder.glob('step-*')); at = steps.index(dst)
-    for p in [*folder.glob('.old-*'), *folder.glob('.tmp-*'), *steps[:max(0,at+1-keep)], *steps[at+1:]]: shutil.rmtree(p, ignore_errors=True)
+    gone = [*folder.glob('.old-*'), *folder.glob('.tmp-*'), *steps[:max(0,at+1-keep)], *steps[at+1:]]
+    for p in gone: shutil.rmtree(p, ignore_errors=True)
     return dst
 
 # %% ../nbs/50_train.ipynb #1c226492
@@ -249,7 +250,7 @@ class Loop:
         self.budget,self.snapshots,self.snapshot = time_budget_s,set(snapshots),snapshot
         self.fingerprint,self.progress,self.max_skips = fingerprint or {},progress or (lambda row: None),max_skips
         if time_budget_s is not None: check_float(time_budget_s, 'time_budget_s', low=0)
-        self.history,self.step,self.finished,self.sums,self.skips = History(),0,False,None,{} # sums of the epoch; skips in a row, by pass
+        self.history,self.step,self.finished,self.sums,self.skips = History(),0,False,None,{} # sums of an epoch
         self.at = dict(stage=0, epoch=0, batch=0, step=0) # where to go on; step counts inside the stage
         self.generator = generator(derive_seed(seed,'loop'), self.device)
         for stage in self.stages: stage.generator = self.generator
@@ -272,7 +273,8 @@ def snapshot_state(loop:Loop)->dict:
     stage = loop.stages[loop.at['stage']] if loop.at['stage']<len(loop.stages) else None
     opt = getattr(stage, 'opt', None)
     cuda = torch.cuda.get_rng_state(loop.device) if loop.device.type=='cuda' else None
-    return dict(net=loop.net.state_dict(), opt=opt and opt.state_dict(), stages=[s.state_dict() for s in loop.stages[:loop.at['stage']+1]], at=loop.at,
+    begun = [s.state_dict() for s in loop.stages[:loop.at['stage']+1]]
+    return dict(net=loop.net.state_dict(), opt=opt and opt.state_dict(), stages=begun, at=loop.at,
                 step=loop.step, finished=loop.finished, sums=loop.sums, skips=loop.skips, rng=torch.get_rng_state(), cuda_rng=cuda,
                 generator=loop.generator.get_state(), history=loop.history.state_dict(), fingerprint=loop.fingerprint)
 

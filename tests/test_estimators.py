@@ -94,7 +94,8 @@ def test_bad_input(name, blobs):
 @pytest.mark.parametrize('name', DEEP)
 def test_bad_parameters(name, blobs):
     bad = [(dict(epochs=-1),'epochs'), (dict(batch_size=0),'batch_size'), (dict(lr=float('nan')),'lr'), (dict(lr=0),'lr'),
-           (dict(device='tpu'),'tpu'), (dict(precision='fp8'),'precision'), (dict(loss_weights={'nope':1}),'nope'), (dict(n_init=0),'n_init'),
+           (dict(device='tpu'),'tpu'), (dict(precision='fp8'),'precision'), (dict(loss_weights={'nope':1}),'nope'),
+           (dict(n_init=0),'n_init'),
            (dict(encoder='resnet99'),'resnet99'), (dict(random_state=-3),'random_state')]
     for kw,what in bad:
         with pytest.raises((ValueError,TypeError), match=what): tiny(name, **kw).fit(blobs[0])
@@ -183,8 +184,8 @@ def test_numpy_integers_survive_saving(name, blobs, tmp_path):
 
 @pytest.mark.parametrize('name', DEEP)
 def test_snapshots_change_nothing_even_with_an_encoder_in_eval_mode(name, blobs):
-    make = lambda: torch.nn.Sequential(torch.nn.Linear(6,8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(.2), torch.nn.Linear(8,4)).eval()
-    torch.manual_seed(0); enc = make()
+    layers = torch.nn.Linear(6,8),torch.nn.BatchNorm1d(8),torch.nn.ReLU(),torch.nn.Dropout(.2),torch.nn.Linear(8,4)
+    enc = torch.nn.Sequential(*layers).eval()
     a,b = (tiny(name, encoder=enc).fit(blobs[0], snapshots=s) for s in ((),(1,2)))
     assert np.array_equal(a.transform(blobs[0]), b.transform(blobs[0])) and sorted(b.history_.snapshots)==[1,2]
 
