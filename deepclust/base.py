@@ -335,7 +335,7 @@ def load_model(
     "Rebuild an estimator of a known class"
     path = Path(path)
     try: meta,tensors = json.loads((path/'model.json').read_text()),load_file(path/'model.safetensors')
-    except Exception as e: raise CheckpointError(f'the model in {path} cannot be read ({e}): save it again') from e
+    except Exception as e: raise CheckpointError(f'the model in {path} cannot be read ({e}): fit again and save, or take another copy') from e
     params = {k:tuple(v) if isinstance(v,list) else v for k,v in meta['params'].items()}
     own = [k for k,v in params.items() if isinstance(v,dict) and '$module' in v]
     if own and encoder is None: raise ValueError(f'{path} was fitted with {own[0]}={params[own[0]]["$module"]}, a network of yours: '

@@ -599,7 +599,7 @@ def test_names(tmp_path, alias, name):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match='minst.*digits, usps, mnist, mnist-test'): load('minst')
+    with pytest.raises(ValueError, match='minst.*digits, digits-imbalanced, usps, mnist, mnist-test'): load('minst')
 
 
 @pytest.mark.parametrize('name', ['mnist', 'fashion-10k', 'usps', 'cifar10', 'cifar100-20', 'stl10', 'reuters-10k', 'imagenet-10'])
