@@ -232,7 +232,7 @@ def fingerprint(
     plain = lambda v: v if isinstance(v,(int,float,str,bool,type(None))) else repr(v)
     params = {k:plain(v) for k,v in est.get_params(deep=False).items() if k not in skip}
     where = next(est.net_.parameters()).device.type
-    data = zlib.crc32(x.contiguous().numpy().tobytes())
+    data = zlib.crc32(x.contiguous().numpy())
     return dict(method=type(est).__name__, **params, on=where, seed=seed, shape=list(x.shape), data=data)
 
 # %% ../nbs/55_base.ipynb #77f18fc3
@@ -270,7 +270,8 @@ def run_fit(est, x, device, checkpoint, resume, budget, snapshots):
             stages = [] if est.n_clusters==1 else est._stages(xd)
             loop = Loop(est.net_, stages, s, device, getattr(est,'precision','fp32'), getattr(est,'loss_weights',None),
                 checkpoint=checkpoint and Path(checkpoint)/f'init-{r}', resume=resume, time_budget_s=left, snapshots=snapshots,
-                snapshot=lambda: snapshot(est, x), fingerprint=fingerprint(est, x, s), progress=progress_bar(est, stages))
+                snapshot=lambda: snapshot(est, x), fingerprint=fingerprint(est, x, s) if checkpoint else None,
+                progress=progress_bar(est, stages))
             try: finished = loop.run()
             except DivergedError: est.history_ = loop.history; raise
         worked = worked or loop.step>loop.first
@@ -283,9 +284,7 @@ def run_fit(est, x, device, checkpoint, resume, budget, snapshots):
 # %% ../nbs/55_base.ipynb #c71043fd
 def snapshot(est, x)->dict:
     "Labels and embedding of now"
-    training = est.net_.training
     z,q = outputs(est, x)
-    est.net_.train(training)
     return dict(labels=q.numpy().argmax(1), embedding=z.half().numpy())
 
 def finish_fit(est, x, best, finished):
@@ -335,7 +334,8 @@ def load_model(
     "Rebuild an estimator of a known class"
     path = Path(path)
     try: meta,tensors = json.loads((path/'model.json').read_text()),load_file(path/'model.safetensors')
-    except Exception as e: raise CheckpointError(f'the model in {path} cannot be read ({e}): fit again and save, or take another copy') from e
+    except Exception as e:
+        raise CheckpointError(f'the model in {path} cannot be read ({e}): fit again and save, or take another copy') from e
     params = {k:tuple(v) if isinstance(v,list) else v for k,v in meta['params'].items()}
     own = [k for k,v in params.items() if isinstance(v,dict) and '$module' in v]
     if own and encoder is None: raise ValueError(f'{path} was fitted with {own[0]}={params[own[0]]["$module"]}, a network of yours: '

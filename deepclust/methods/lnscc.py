@@ -205,7 +205,6 @@ class CutStage(Stage):
         if epoch!=self.start or self.start==0: return
         self.est.net_.eval()
         with torch.no_grad(): z = torch.cat([self.est._embed(b) for b in self.x.split(4096)]).float()
-        self.est.net_.train()
         seed = int(torch.randint(2**31, (), generator=self.generator, device=self.generator.device))
         labels = kmeans(z, self.est.n_clusters, seed=seed).labels.to(z.device)
         if self.prior is not None: self.prior = match_prior(self.prior, labels)
