@@ -54,10 +54,11 @@ def rms_scale(
 def rescale(
     x:np.ndarray|Tensor, # (n, d) values
     scale:float, # from `rms_scale`
+    shift:float=0., # subtracted first
 )->Tensor: # (n, d) float32
-    "x / scale, divided in float64 and rounded once"
+    "(x - shift) / scale, computed in float64 and rounded once"
     x = torch.as_tensor(x)
-    return torch.cat([(p.double()/scale).float() for p in x.split(4096)])
+    return torch.cat([((p.double()-shift)/scale).float() for p in x.split(4096)])
 
 # %% ../nbs/55_base.ipynb #ad47f79d
 COMMON = {
@@ -87,20 +88,24 @@ def enough(
 class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     "scikit-learn's face, training, prediction, saving; a method fills in five small hooks"
     _losses = () # names that `loss_weights` may use
-    _rescaled = True # whether vectors are divided by their RMS deviation
     def _build(self, shape:tuple)->nn.Module: raise NotImplementedError
     def _stages(self, x:Tensor)->list: raise NotImplementedError
     def _embed(self, x:Tensor)->Tensor: raise NotImplementedError
     def _log_proba(self, z:Tensor)->Tensor: raise NotImplementedError
     def _criterion(self, x:Tensor)->float: raise NotImplementedError(f'{type(self).__name__} has no criterion for n_init > 1')
+    def _images(self)->bool: return False # whether `x` is (n, c, h, w) pictures, as they are, or (n, d) vectors
+    def _scale(self, x:Tensor, images:bool)->tuple: return 0.,rms_scale(x) # of vectors: (shift, scale)
+    def _supervise(self, n:int, y, constraints)->dict: # what a fingerprint should hold of it
+        if constraints is not None: raise ValueError(f'{type(self).__name__} takes no constraints: leave them out, or use DCGMM')
+        return {}
     def _check_params(self): "Method's own parameters"
     def _finish(self, z:Tensor, q:Tensor): "Further fitted attributes, from embedding and probabilities of the training data"
 
     def fit(self,
         X, # (n, d) vectors, (n, h, w[, c]) or (n, c, h, w) images, a data frame, a folder, a torchvision data set
-        y=None, # ignored
+        y=None, # (n,) labels, -1 where unknown, for methods that learn from a few; the others ignore them
         *,
-        constraints=None, # ignored
+        constraints=None, # `Constraints`, for methods that learn from pairs
         checkpoint:str|Path|None=None, # folder for checkpoints
         resume:bool=False, # go on from the newest checkpoint there, if any
         time_budget_s:float|None=None, # stop after this many seconds with usable labels and a checkpoint
@@ -112,10 +117,11 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         check_loss_weights(getattr(self,'loss_weights',None), self._losses)
         self._check_params()
         device,x = get_device(self.device),as_input(self, X, reset=True)
+        known = self._supervise(len(x), y, constraints)
         if time_budget_s is not None: check_float(time_budget_s, 'time_budget_s', low=0)
         if resume and not checkpoint: raise ValueError('resume=True needs checkpoint=, the folder to go on from')
         if self.n_clusters==1: warnings.warn('n_clusters=1: every sample gets label 0 and nothing is trained')
-        run_fit(self, x, device, checkpoint, resume, time_budget_s, snapshots)
+        run_fit(self, x, device, checkpoint, resume, time_budget_s, snapshots, known)
         return self
 
     def transform(self, X)->np.ndarray: # (n, e) float32
@@ -159,7 +165,9 @@ def is_table(
     X, # what the user gave
 )->bool: # whether scikit-learn should validate it
     "Two-dimensional things, and anything that is not an image stack, a path or a data set"
-    if isinstance(X, (str,Path,Data)) or (isinstance(X,(list,tuple)) and len(X) and isinstance(X[0],(str,Path))): return False
+    first = X[0] if isinstance(X,(list,tuple)) and len(X) else None
+    if isinstance(X, (str,Path,Data)) or isinstance(first,(str,Path)): return False
+    if getattr(first,'ndim',1) in (2,3) or hasattr(first,'getpixel'): return False # a list of pictures
     if isinstance(X, Tensor) or hasattr(X,'__array__') or hasattr(X,'tocsr'): return getattr(X,'ndim',2) not in (3,4)
     return not (hasattr(X,'__getitem__') and hasattr(X,'__len__') and not isinstance(X,(list,tuple)))
 
@@ -167,27 +175,44 @@ def as_input(
     est:DeepClusterer, # fitted, unless `reset`
     X, # what the user gave
     reset:bool=False, # in `fit`: learn shape and scale
-)->Tensor: # (n, d) float32 rescaled
+)->Tensor: # (n, d) float32 rescaled; for image methods (n, c, h, w) uint8, or float32 in 0..1
     "Validate and convert; errors name what differs from the fitted data"
     if not reset: check_is_fitted(est)
     if is_table(X):
+        if est._images(): raise ValueError(f'{type(est).__name__} takes images, (n, h, w[, c]) or (n, c, h, w), and X has shape '
+                                           f'{np.shape(X)}: reshape the vectors to pictures, or use a method for vectors')
         X = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
         X = validate_data(est, X, reset=reset, accept_sparse='csr', dtype=[np.float64,np.float32])
         X = X.toarray() if hasattr(X,'toarray') else X if X.flags.writeable else X.copy() # torch warns of read-only memory
-        shape = X.shape[1:]
+        shape,images = X.shape[1:],False
     else:
         files = not hasattr(X,'shape') and not isinstance(X, Data) # pictures of any size come to the fitted one; arrays stay as they are
         data = as_data(X, image_size=tuple(est.input_shape_[1:]) if files and not reset and len(est.input_shape_)==3 else None)
-        shape,X = tuple(data.x.shape[1:]),data.vectors().cpu()
-        if reset: est.n_features_in_ = X.shape[1]; est.__dict__.pop('feature_names_in_',None)
-    if reset: enough(len(X), est.n_clusters)
-    if reset: est.input_shape_,est.scale_ = tuple(int(s) for s in shape),rms_scale(X) if est._rescaled else 1.
-    elif int(np.prod(shape))!=est.n_features_in_:
+        shape,images = tuple(data.x.shape[1:]),data.is_images
+        X = (pixels(data) if est._images() else data.vectors()).cpu()
+        if reset: est.n_features_in_ = int(np.prod(shape)); est.__dict__.pop('feature_names_in_',None)
+    if reset: learn_shape(est, X, shape, images)
+    elif (tuple(shape)!=tuple(est.input_shape_)) if est._images() else int(np.prod(shape))!=est.n_features_in_:
         raise ValueError(f'X has samples of shape {tuple(shape)}, but {type(est).__name__} was fitted on {est.input_shape_}: '
                          'resize or convert them first')
-    return rescale(X, est.scale_)
+    return X if est._images() else rescale(X, est.scale_, est.shift_)
 
-# %% ../nbs/55_base.ipynb #fe9c0567
+# %% ../nbs/55_base.ipynb #185e37aa
+def pixels(data:Data)->Tensor:
+    "Images as they are, where they are images in the usual range"
+    if not data.is_images: raise ValueError(f'these are vectors of {data.x.shape[1]} numbers, not images: reshape them to (n, c, h, w)')
+    if data.x.dtype==torch.uint8: return data.x
+    low,high = (v.item() for v in data.x.aminmax())
+    if low<0 or high>1: raise ValueError(f'float images must lie in 0..1, these run from {low:g} to {high:g}: divide by 255, or pass uint8')
+    return data.x.float()
+
+def learn_shape(est, x:Tensor, shape:tuple, images:bool):
+    "What `fit` notes of its data"
+    enough(len(x), est.n_clusters)
+    est.input_shape_ = tuple(int(s) for s in shape)
+    est.shift_,est.scale_ = (0.,1.) if est._images() else est._scale(x, images)
+
+# %% ../nbs/55_base.ipynb #28c86c90
 def outputs(
     est:DeepClusterer, # with a network
     x:Tensor, # (n, d) from `as_input`
@@ -221,21 +246,22 @@ def show_clusters(
     from deepclust.viz import cluster_montage
     return cluster_montage(as_data(X).x, est.predict_proba(X), n_central=n_central, n_doubtful=n_doubtful, ax=ax)
 
-# %% ../nbs/55_base.ipynb #28c86c90
+# %% ../nbs/55_base.ipynb #77f18fc3
 def fingerprint(
     est:DeepClusterer, # with parameters
     x:Tensor, # (n, d) training data
     seed:int, # of this restart
+    known:dict, # of labels or constraints
 )->dict: # JSON-able
     "What must agree for a run to be continued"
-    skip = {'device','verbose','n_init','random_state'}
+    skip = {'device','verbose','n_init','random_state'} # what the result does not depend on
     plain = lambda v: v if isinstance(v,(int,float,str,bool,type(None))) else repr(v)
     params = {k:plain(v) for k,v in est.get_params(deep=False).items() if k not in skip}
     where = next(est.net_.parameters()).device.type
     data = zlib.crc32(x.contiguous().numpy())
-    return dict(method=type(est).__name__, **params, on=where, seed=seed, shape=list(x.shape), data=data)
+    return dict(method=type(est).__name__, **params, on=where, seed=seed, shape=list(x.shape), data=data, **known)
 
-# %% ../nbs/55_base.ipynb #77f18fc3
+# %% ../nbs/55_base.ipynb #9ab44b82
 def run_seed(est, checkpoint, resume)->int:
     "The seed; with `random_state=None` a resumed fit takes the one it had started with"
     note = Path(checkpoint)/'seed.json' if checkpoint else None
@@ -254,34 +280,38 @@ def progress_bar(est, stages):
         if bar.n>=bar.total: bar.close()
     return show
 
-# %% ../nbs/55_base.ipynb #9ab44b82
-def run_fit(est, x, device, checkpoint, resume, budget, snapshots):
+# %% ../nbs/55_base.ipynb #c71043fd
+def make_loop(est, x, xd, seed, device, folder, resume, left, snapshots, known)->Loop:
+    "Network, stages and loop of one restart"
+    est.net_ = est._build(tuple(est.input_shape_)).to(device)
+    if est._images() and device.type=='cuda': est.net_ = est.net_.to(memory_format=torch.channels_last)
+    stages = [] if est.n_clusters==1 else est._stages(xd)
+    return Loop(est.net_, stages, seed, device, getattr(est,'precision','fp32'), getattr(est,'loss_weights',None), checkpoint=folder,
+        resume=resume, time_budget_s=left, snapshots=snapshots, snapshot=lambda: snapshot(est, x),
+        fingerprint=fingerprint(est, x, seed, known) if folder else None, progress=progress_bar(est, stages))
+
+def run_fit(est, x, device, checkpoint, resume, budget, snapshots, known):
     "All restarts; the best by `_criterion` stays"
     if checkpoint and not resume and any(Path(checkpoint).glob('init-*/step-*')):
         raise CheckpointError(f'{checkpoint} already holds checkpoints: pass resume=True to go on from them, or another folder')
     seed,t0,best,worked = run_seed(est, checkpoint, resume),time.monotonic(),None,False
-    xd = x.to(device)
-    for r in range(est.n_init if hasattr(est,'n_init') else 1):
+    xd,many = x.to(device),getattr(est,'n_init',1)>1 and est.n_clusters>1
+    for r in range(getattr(est,'n_init',1)):
         left = None if budget is None else max(0., budget-(time.monotonic()-t0))
         if worked and left==0: finished = False; break # but every slice makes a step, or a fit would never end
         s = derive_seed(seed, 'init', r)
-        with fork_rng(s, device):
-            est.net_ = est._build(tuple(est.input_shape_)).to(device)
-            stages = [] if est.n_clusters==1 else est._stages(xd)
-            loop = Loop(est.net_, stages, s, device, getattr(est,'precision','fp32'), getattr(est,'loss_weights',None),
-                checkpoint=checkpoint and Path(checkpoint)/f'init-{r}', resume=resume, time_budget_s=left, snapshots=snapshots,
-                snapshot=lambda: snapshot(est, x), fingerprint=fingerprint(est, x, s) if checkpoint else None,
-                progress=progress_bar(est, stages))
+        with fork_rng(s, device), torch.backends.cudnn.flags(enabled=True, benchmark=est._images()):
+            loop = make_loop(est, x, xd, s, device, checkpoint and Path(checkpoint)/f'init-{r}', resume, left, snapshots, known)
             try: finished = loop.run()
             except DivergedError: est.history_ = loop.history; raise
         worked = worked or loop.step>loop.first
-        score = est._criterion(xd) if getattr(est,'n_init',1)>1 and est.n_clusters>1 else float('nan')
-        if best is None or score<best[0] or best[0]!=best[0]: best = (score,copy.deepcopy(est.net_.state_dict()),loop.history)
+        score = est._criterion(xd) if many else float('nan')
+        if best is None or score<best[0] or best[0]!=best[0]: best = score,many and copy.deepcopy(est.net_.state_dict()),loop.history
         if not finished: break
-    est.net_.load_state_dict(best[1])
+    if many: est.net_.load_state_dict(best[1])
     finish_fit(est, x, best, finished)
 
-# %% ../nbs/55_base.ipynb #c71043fd
+# %% ../nbs/55_base.ipynb #bd226351
 def snapshot(est, x)->dict:
     "Labels and embedding of now"
     z,q = outputs(est, x)
@@ -299,7 +329,7 @@ def finish_fit(est, x, best, finished):
     for problem in (collapse_report(est.labels_, est.n_clusters) if est.n_clusters>1 else []):
         est.history_.events.append(dict(event='collapse', text=problem)); warnings.warn(problem, CollapseWarning)
 
-# %% ../nbs/55_base.ipynb #691888ca
+# %% ../nbs/55_base.ipynb #161a432a
 def save_model(
     est:DeepClusterer, # fitted
     path:str|Path, # folder, made when missing
@@ -324,7 +354,7 @@ def save_model(
     atomic_write(path/'model.json', json.dumps(meta, indent=1, sort_keys=True))
     return path
 
-# %% ../nbs/55_base.ipynb #161a432a
+# %% ../nbs/55_base.ipynb #c0a221a0
 def load_model(
     cls:type, # the estimator's class, as `model.json` names it
     path:str|Path, # folder written by `save`

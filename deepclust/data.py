@@ -350,13 +350,15 @@ def as_data(
     return Data(x, labels, name, split, names or classes)
 
 # %% ../nbs/05_data.ipynb #f12c6844
-_SETS = dict(zip(('digits', 'digits-imbalanced', 'usps', 'mnist', 'mnist-test', 'mnist-dev', 'fashion-mnist', 'fashion-10k', 'cifar10',
-                  'cifar100-20', 'stl10', 'stl10-unlabelled', 'reuters-10k', 'imagenet-10', 'imagenet-dogs', 'tiny-imagenet'),
-                 (1797, 970, 9298, 70000, 10000, 10000, 70000, 10000, 60000, 60000, 13000, 113000, 10000, 13000, 19500, 100000)))
+_SETS = dict(zip(('digits', 'digits-imbalanced', 'digits16', 'usps', 'mnist', 'mnist-test', 'mnist-dev', 'fashion-mnist', 'fashion-10k',
+                  'cifar10', 'cifar10-test', 'cifar100-20', 'stl10', 'stl10-unlabelled', 'reuters-10k', 'imagenet-10', 'imagenet-dogs',
+                  'tiny-imagenet'), (1797, 970, 1797, 9298, 70000, 10000, 10000, 70000, 10000, 60000, 10000, 60000, 13000, 113000, 10000,
+                                     13000, 19500, 100000)))
 _ALIASES = {'fashion': 'fashion-mnist', 'fashionmnisttest': 'fashion-10k', 'fashionmnist10k': 'fashion-10k', 'cifar20': 'cifar100-20',
             'stl10unlabeled': 'stl10-unlabelled', 'reuters': 'reuters-10k', 'imagenetdogs15': 'imagenet-dogs',
             'tinyimagenet200': 'tiny-imagenet'}
-_PARTS = {'digits-imbalanced': 'digits', 'mnist-test': 'mnist', 'mnist-dev': 'mnist', 'fashion-10k': 'fashion-mnist'}
+_PARTS = {'digits-imbalanced': 'digits', 'digits16': 'digits', 'mnist-test': 'mnist', 'mnist-dev': 'mnist', 'fashion-10k': 'fashion-mnist',
+          'cifar10-test': 'cifar10'}
 _TRAIN_TEST = ({'train': True}, {'train': False})
 _STL = ({'split': 'train'}, {'split': 'test'}, {'split': 'unlabeled'})
 _TORCHVISION = {                # class, parts, what shows that it is there
@@ -448,9 +450,10 @@ def _pick(d:Data, name:str)->Data:
         r = np.random.RandomState(0)
         keep = [r.permutation(np.flatnonzero(d.y.numpy()==c))[:160-14*c] for c in range(10)]
         return d.subset(np.sort(np.concatenate(keep)))
+    if name=='digits16': return Data(_resize(d.x, 16), d.y, name, classes=d.classes)
     if name in _PARTS and d.split is None:
         raise ValueError(f'{name} is a part of {_PARTS[name]}, but the file has no array split (0 train, 1 test): add it')
-    if name in ('mnist-test', 'fashion-10k'): return d.subset(d.split==1)
+    if name in ('mnist-test', 'fashion-10k', 'cifar10-test'): return d.subset(d.split==1)
     if name=='mnist-dev':
         train = np.flatnonzero(d.split.numpy()==0)
         return d.subset(train[np.random.RandomState(0).permutation(len(train))[:10_000]])

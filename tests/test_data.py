@@ -599,7 +599,7 @@ def test_names(tmp_path, alias, name):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match='minst.*digits, digits-imbalanced, usps, mnist, mnist-test'): load('minst')
+    with pytest.raises(ValueError, match='minst.*digits, digits-imbalanced, digits16, usps, mnist, mnist-test'): load('minst')
 
 
 @pytest.mark.parametrize('name', ['mnist', 'fashion-10k', 'usps', 'cifar10', 'cifar100-20', 'stl10', 'reuters-10k', 'imagenet-10'])
@@ -636,10 +636,24 @@ def test_available(tmp_path, rng):
     assert [set(r) for r in rows]==[{'name','n','where','how'}]*len(rows)
     assert {r['name']: r['n'] for r in rows}['usps']==9298
     assert all(r['how'] for r in rows if r['where']=='missing')
-    assert [r['name'] for r in rows if r['where']!='missing']==['digits', 'digits-imbalanced']
+    assert [r['name'] for r in rows if r['where']!='missing']==['digits', 'digits-imbalanced', 'digits16']
     write_mnist(tmp_path, rng)
     here = [r['name'] for r in available(tmp_path) if r['where']!='missing']
-    assert here==['digits', 'digits-imbalanced', 'mnist', 'mnist-test', 'mnist-dev']
+    assert here==['digits', 'digits-imbalanced', 'digits16', 'mnist', 'mnist-test', 'mnist-dev']
+
+
+def test_digits16_is_digits_enlarged():
+    small,big = load('digits'),load('digits16')
+    assert big.x.shape==(1797,1,16,16) and big.x.dtype==torch.uint8 and big.is_images and torch.equal(big.y, small.y)
+    same = torch.nn.functional.interpolate(small.x.float(), (16,16), mode='bilinear')
+    assert (same-big.x.float()).abs().max()<=.51 and big.name=='digits16'
+
+
+def test_cifar10_test_part(tmp_path, rng):
+    x,y,split = rng.randint(0,256,(20,32,32,3)).astype('uint8'), np.arange(20)%10, np.r_[np.zeros(14,int),np.ones(6,int)]
+    np.savez(tmp_path/'cifar10.npz', x=x, y=y, split=split)
+    d = load('cifar10-test', tmp_path)
+    assert len(d)==6 and d.x.shape==(6,3,32,32) and d.y.tolist()==[4,5,6,7,8,9] and d.name=='cifar10-test'
 
 
 # ---------------------------------------------------------------- partial labels

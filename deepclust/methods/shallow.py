@@ -17,7 +17,8 @@ from ..kmeans import kmeans
 # %% ../../nbs/methods/10_shallow.ipynb #0c37eb27
 class ShallowClusterer(ClusterMixin, BaseEstimator):
     "Input, checks and saving; a subclass clusters a matrix in `_fit`"
-    _rescaled = False
+    def _images(self): return False
+    def _scale(self, x, images): return 0.,1. # scikit-learn sees the data as they are
     def fit(self,
         X, # (n, d) vectors, (n, h, w[, c]) or (n, c, h, w) images, a data frame, a folder, a torchvision data set
         y=None, # ignored
