@@ -28,7 +28,8 @@ class Pixels(DeepClusterer):
     def __init__(self, n_clusters=3, *, n_init=1, device='cpu', random_state=0):
         self.n_clusters,self.n_init,self.device,self.random_state = n_clusters,n_init,device,random_state
     def _images(self): return True
-    def _build(self, shape): return nn.Sequential(nn.Conv2d(shape[0],4,3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16,self.n_clusters))
+    def _build(self, shape):
+        return nn.Sequential(nn.Conv2d(shape[0],4,3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16,self.n_clusters))
     def _stages(self, x):
         self.seen = x
         return [PixelStage(self, x)]
