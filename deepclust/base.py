@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COMMON', 'in_blocks', 'rms_scale', 'rescale', 'check_loss_weights', 'enough', 'DeepClusterer', 'is_table', 'as_input',
-           'outputs', 'show_embedding', 'show_clusters', 'fingerprint', 'save_model', 'load_model']
+           'outputs', 'show_embedding', 'show_clusters', 'fingerprint', 'save_model', 'find_model', 'load_model']
 
 # %% ../nbs/55_base.ipynb #d05cec2e
 import copy,json,time,warnings,zlib
@@ -355,23 +355,42 @@ def save_model(
     return path
 
 # %% ../nbs/55_base.ipynb #c0a221a0
+def find_model(
+    path:str|Path, # folder written by `save`, or the run folder of `deepclust fit` around it
+)->tuple: # the folder itself, and the content of its `model.json`
+    "Where a saved model is, and what it says of itself"
+    folder = Path(path).expanduser()
+    if (folder/'model'/'model.json').exists(): folder = folder/'model'
+    for f in ('model.json','model.safetensors'):
+        if not (folder/f).exists(): raise FileNotFoundError(f'there is no {f} in {folder}: pass the folder given to save, or the run folder of '
+                                                            '`deepclust fit`, whole')
+    try: meta = json.loads((folder/'model.json').read_text()); ok = {'format','method','params','fitted','history'}<=set(meta)
+    except (ValueError,TypeError): ok = False
+    if not ok: raise CheckpointError(f'{folder/"model.json"} cannot be read: it is truncated, or no model; fit again')
+    if meta['format']!=1: raise CheckpointError(f'{folder} has format {meta["format"]}, this version reads 1: update deepclust, or fit again')
+    return folder,meta
+
 def load_model(
     cls:type, # the estimator's class, as `model.json` names it
-    path:str|Path, # folder written by `save`
+    path:str|Path, # as for `find_model`
     encoder:nn.Module|Callable|None=None, # rebuilds a network of your own: a module, or a function that makes one
     device:str|None=None, # where to put it; None: the best there is
 ): # the fitted estimator
     "Rebuild an estimator of a known class"
-    path = Path(path)
-    try: meta,tensors = json.loads((path/'model.json').read_text()),load_file(path/'model.safetensors')
-    except Exception as e:
-        raise CheckpointError(f'the model in {path} cannot be read ({e}): fit again and save, or take another copy') from e
+    folder,meta = find_model(path)
     params = {k:tuple(v) if isinstance(v,list) else v for k,v in meta['params'].items()}
     own = [k for k,v in params.items() if isinstance(v,dict) and '$module' in v]
-    if own and encoder is None: raise ValueError(f'{path} was fitted with {own[0]}={params[own[0]]["$module"]}, a network of yours: '
+    if own and encoder is None: raise ValueError(f'{folder} was fitted with {own[0]}={params[own[0]]["$module"]}, a network of yours: '
                                                  'pass encoder= with a function that builds it')
     for k in own: params[k] = encoder() if callable(encoder) and not isinstance(encoder,nn.Module) else encoder
-    est = cls(**params)
+    try: return rebuild(cls(**params), meta, load_file(folder/'model.safetensors'), device)
+    except Exception as e:
+        raise CheckpointError(f'the model in {folder} cannot be read ({e}): a file is damaged, or from another version; '
+                              'fit again and save, or take another copy') from e
+
+# %% ../nbs/55_base.ipynb #eda526ed
+def rebuild(est, meta:dict, tensors:dict, device):
+    "Fitted attributes, history and weights, back in place"
     kinds = {'input_shape_':tuple, 'feature_names_in_':lambda v: np.asarray(v, dtype=object)}
     for k,v in meta['fitted'].items(): setattr(est, k, kinds.get(k, lambda v: v)(v))
     for k,v in tensors.items():

@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['BASELINES', 'BASELINE_LIMIT', 'RUN_FILES', 'parse_settings', 'check_settings', 'build_estimator', 'find_data',
            'pick_k', 'parse_baselines', 'skip_reason', 'text_table', 'result_row', 'summary_table', 'write_labels',
-           'closeness', 'save_png', 'draw_clusters', 'draw_embedding', 'check_run_folder', 'resume_command',
-           'open_model', 'main']
+           'closeness', 'save_png', 'draw_clusters', 'draw_embedding', 'check_run_folder', 'resume_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #8d8b94b5
 import argparse,ast,csv,difflib,inspect,io,json,os,platform,shlex,shutil,sys,time,traceback,warnings
@@ -265,25 +264,6 @@ def resume_command(
     return shlex.join(['deepclust',*argv,'--resume'])
 
 # %% ../nbs/90_cli.ipynb #fff3f957
-def open_model(
-    run:str|Path, # run folder, or a folder written by `save`
-    device:str|None=None, # None: the best there is
-): # the fitted estimator
-    "Load a model, or say what is wrong with its folder"
-    from deepclust.core import CheckpointError
-    run = Path(run).expanduser()
-    folder = run/'model' if (run/'model'/'model.json').exists() else run
-    for f in ('model.json','model.safetensors'):
-        if not (folder/f).exists(): raise FileNotFoundError(f'there is no {f} in {folder}: give the run folder of deepclust fit, whole')
-    try: ok = 'method' in dict(json.loads((folder/'model.json').read_text()))
-    except (ValueError,TypeError): ok = False
-    if not ok: raise CheckpointError(f'{folder/"model.json"} cannot be read: it is truncated, or no model; fit again')
-    try: return load(folder, device=device)
-    except Exception as e:
-        if type(e).__name__ not in ('SafetensorError','KeyError','RuntimeError','AttributeError'): raise
-        raise CheckpointError(f'{folder} cannot be loaded ({e}): a file is truncated, or from another version; fit again') from e
-
-# %% ../nbs/90_cli.ipynb #b686c5ac
 def _say(args, text):
     "What is going on, on stderr"
     if not args.quiet: print(f'deepclust: {text}', file=sys.stderr, flush=True)
@@ -320,7 +300,7 @@ def _as_options(text)->str:
     for a,b in words: text = text.replace(a,b)
     return text
 
-# %% ../nbs/90_cli.ipynb #dedea3df
+# %% ../nbs/90_cli.ipynb #9e9f847f
 def _run_baselines(args, est, data, k, names):
     "Rows of the baselines, and {name: why it has none}"
     rows,skipped = [],{}
@@ -354,7 +334,7 @@ def _draw(args, est, data, proba, k, out, name)->dict:
     draw_embedding(z, est.labels_, title, out/'embedding.png', y, data.classes, args.seed)
     return missing
 
-# %% ../nbs/90_cli.ipynb #e5a61084
+# %% ../nbs/90_cli.ipynb #a18ae665
 def _summary(args, argv, est, data, k, rows, skipped, missing, notes, name)->dict:
     "What summary.json holds"
     versions = {m:sys.modules[m].__version__ for m in ('deepclust','torch','numpy','sklearn')} | dict(python=platform.python_version())
@@ -372,7 +352,7 @@ def _explain(out, data)->dict:
             'embedding.png':'t-SNE map coloured by cluster', 'summary.json':'parameters, data, scores, sizes, versions, warnings',
             'checkpoints':'to go on from with --resume; may be deleted when finished'}
 
-# %% ../nbs/90_cli.ipynb #2ed27733
+# %% ../nbs/90_cli.ipynb #dedea3df
 def _report(argv, est, data, k, rows, skipped, missing, notes, out):
     "Print the result"
     from deepclust.metrics import collapse_report
@@ -394,7 +374,7 @@ def _report(argv, est, data, k, rows, skipped, missing, notes, out):
         if (out/f).exists(): print(f'  {f+("/" if (out/f).is_dir() else ""):14} {line}')
         elif f in missing: print(f'  ({f} is left out: {missing[f]})')
 
-# %% ../nbs/90_cli.ipynb #58e44e91
+# %% ../nbs/90_cli.ipynb #e5a61084
 def _run_fit(args, argv)->int:
     "`deepclust fit`"
     from deepclust.core import atomic_write,get_device
@@ -429,12 +409,12 @@ def _run_fit(args, argv)->int:
     _report(argv, est, data, k, rows, skipped, missing, notes, out)
     return 0
 
-# %% ../nbs/90_cli.ipynb #5ce62ebc
+# %% ../nbs/90_cli.ipynb #2ed27733
 def _run_predict(args, argv)->int:
     "`deepclust predict`"
     out = Path(args.out).expanduser()
     if out.exists() and not args.overwrite: raise ValueError(f'--out {out} exists: use another --out, or --overwrite')
-    est = open_model(args.model, args.device); name,path = find_data(args.data)
+    est = load(args.model, device=args.device); name,path = find_data(args.data)
     if not hasattr(est,'predict'): raise ValueError(f'{type(est).__name__} labels only what it was fitted on: fit another method')
     if path is not None and path.is_dir() and len(est.input_shape_)==3: args.image_size = args.image_size or est.input_shape_[1:]
     with warnings.catch_warnings(record=True) as caught:
@@ -463,7 +443,7 @@ def _run_methods(args, argv)->int:
     print('\ninput: vectors (images count as raw pixels) or images; labels: none, some (a few known) or pairs (same or different cluster)')
     return 0
 
-# %% ../nbs/90_cli.ipynb #6942c964
+# %% ../nbs/90_cli.ipynb #78bca122
 _TOP = '''examples:
   deepclust fit --data digits --method KMeans
   deepclust fit --data ~/photos --k 12
@@ -501,7 +481,7 @@ def _add_common(p):
     p.add_argument('--root', metavar='DIR', help='where benchmark sets are; default $DEEPCLUST_DATA, then ~/.cache/deepclust')
     p.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
-# %% ../nbs/90_cli.ipynb #2978fd97
+# %% ../nbs/90_cli.ipynb #5ce62ebc
 def _parser():
     p = _Parser(prog='deepclust', description='Deep clustering of images and vectors.', epilog=_TOP)
     p.add_argument('--version', action='version', version=f'deepclust {sys.modules["deepclust"].__version__}')
@@ -531,7 +511,7 @@ def _parser():
     sub.add_parser('methods', help='what can be fitted', description='The methods, their input, and the labels they use.', epilog=_METHODS)
     return p
 
-# %% ../nbs/90_cli.ipynb #bc86faad
+# %% ../nbs/90_cli.ipynb #f051494d
 def main(
     argv:list|None=None, # arguments; None: those of the process
 )->int: # exit code: 0 done, 2 a mistake in what was asked for, 130 stopped by Ctrl-C
@@ -548,5 +528,5 @@ def main(
         print('deepclust: error: '+' '.join(_as_options(str(e)).split()), file=sys.stderr)
         return 2
 
-# %% ../nbs/90_cli.ipynb #01fada39
+# %% ../nbs/90_cli.ipynb #6942c964
 if __name__=='__main__' and getattr(globals().get('__spec__'), 'name', '')=='deepclust.cli': sys.exit(main())

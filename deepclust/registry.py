@@ -41,12 +41,8 @@ def load(
     device:str|None=None, # where to put it; None: the best there is
 ): # the fitted estimator
     "A saved model, of whatever class"
-    from deepclust.base import load_model
-    f = Path(path)/'model.json'
-    if not f.exists(): f = Path(path)/'model'/'model.json' # a run folder of `deepclust fit`
-    if not f.exists(): raise FileNotFoundError(f'there is no model in {path} (no model.json): pass the folder given to save, '
-                                               'or the run folder of `deepclust fit`')
-    name = json.loads(f.read_text())['method']
-    if name not in METHODS: raise ValueError(f'{f} holds a {name}, which is not one of the library: import the class and use '
-                                             f'deepclust.base.load_model({name}, path)')
-    return load_model(get_method(name), f.parent, encoder=encoder, device=device)
+    from deepclust.base import find_model,load_model
+    folder,meta = find_model(path)
+    if meta['method'] not in METHODS: raise ValueError(f'{folder} holds a {meta["method"]}, which is not one of the library: import the class '
+                                                       f'and use deepclust.base.load_model({meta["method"]}, path)')
+    return load_model(get_method(meta['method']), folder, encoder=encoder, device=device)
