@@ -18,6 +18,13 @@ METHODS = {m.name:m for m in [
     Method('Ward',               'methods.shallow', 'vectors', 'none', 'agglomerative, least variance; transductive, n up to 30 000'),
     Method('SpectralClustering', 'methods.shallow', 'vectors', 'none', 'normalised cut of a neighbour graph; transductive'),
     Method('GaussianMixture',    'methods.shallow', 'vectors', 'none', 'expectation maximisation; ellipses'),
+    Method('AutoencoderKMeans',  'methods.autoencoder', 'vectors', 'none', 'k-means on the code of an autoencoder'),
+    Method('DEC',                'methods.dec',     'vectors', 'none', 'autoencoder, then its encoder learns its own bolder assignment'),
+    Method('IDEC',               'methods.dec',     'vectors', 'none', 'DEC that keeps its decoder, and so the structure of the data'),
+    Method('VaDE',               'methods.vade',    'vectors', 'none', 'variational autoencoder with a Gaussian mixture as prior; can draw samples'),
+    Method('NAT',                'methods.nat',     'images',  'none', 'features by swapping noise targets; labels by k-means'),
+    Method('RotNet',             'methods.rotnet',  'images',  'none', 'features by telling quarter turns apart; labels by k-means'),
+    Method('MMDC',               'methods.mmdc',    'images',  'none', 'one-hot targets, swapped within each batch; with the rotation task'),
     Method('LNSCC',              'methods.lnscc',   'vectors', 'none', 'graph-contrastive embedding with a self-trained head'),
 ]}
 

@@ -4,7 +4,9 @@
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION', 'CHOICES', 'DIGITS_ARMS', 'TABLE_ARMS',
-           'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm']
+           'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'FAST', 'SHORT', 'DIGITS16_S', 'MNIST',
+           'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'TABLE_4_2', 'FEATURES', 'MMDC_TABLE_ARMS',
+           'FEATURE_ARMS', 'MMDC_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -36,6 +38,7 @@ class Study:
     arms:list # of `Arm`
     seeds:int = 5 # 0 … seeds-1, all of them reported
     question:str = '' # what the study decides
+    measures:tuple = () # what is measured beside the scores: 'features'
 
 # %% ../nbs/72_studies.ipynb #fe6a62f5
 def slug(
@@ -96,7 +99,53 @@ LNSCC_STUDIES = [
     Study('lnscc-paper', 'LNSCC with the hyper-parameters of the paper', PAPER_ARMS, seeds=3,
         question='Does LNSCC as published reach its figures?')]
 
-#@@MORE
-
 # %% ../nbs/72_studies.ipynb #cea77152
-STUDIES = {s.name:s for s in [*LNSCC_STUDIES]}
+FAST = {'epochs':120, 'batch_size':512, 'lr':.1} # CIFAR-10 in one slice of ten minutes
+SHORT = {'epochs':12} # MNIST on two cores
+DIGITS16_S = 60 # seconds an arm
+
+def small_and_full(
+    diffs:dict, # arm name -> parameters
+    full:tuple=(('cifar10','cifar10',900),), # data set, preset, seconds on an accelerator
+    method:str='MMDC', # class name
+)->list: # of `Arm`
+    "Each arm on digits16 with the defaults, and on the paper's data with its preset"
+    small = [arm(method, 'digits16', DIGITS16_S, name, diff) for name,diff in diffs.items()]
+    return small+[arm(method, data, None, f'paper {name}' if name else 'paper', diff, preset, s) for data,preset,s in full
+                  for name,diff in diffs.items()]
+
+MNIST,CIFAR = (('mnist','mnist',90),),(('cifar10','cifar10',900),)
+SOBEL_ROTATION = {'plain':{'rotation':False}, 'sobel':{'rotation':False,'sobel':True}, 'rotation':{'rotation':True},
+    'sobel rotation':{'rotation':True,'sobel':True}} # Table 4.3
+TARGETS = {'one-hot':{'refine':False}} | {f'sigma {s:g} d {d}':{'targets_sigma':s,'targets_dim':d,'refine':False}
+    for s in (0.,.01,.1,1.) for d in (10,64)} # Figure 4.1
+REFINE = {'off':{'refine':False}, 'late':{'refine':.875}, 'from 0.4':{'refine':.4}, 'from the start':{'refine':0.}} # Table 4.5, section 3.5
+OURS = {None:{}, 'global':{'assignment':'global'}, 'no augmentation':{'recipe':'none'}, 'clustering first':{'order':'clustering-first'},
+    'drawn targets':{'even_targets':False}}
+
+# %% ../nbs/72_studies.ipynb #b68d2c35
+TABLE_4_2 = [('mnist','mnist',90),('cifar10','cifar10',900),('cifar100-20','cifar10',900),('stl10','stl10',1200),
+    ('imagenet-10','imagenet10',1200),('tiny-imagenet','tiny-imagenet',3600)]
+FEATURES = [('NAT',{}), ('RotNet',{}), ('MMDC',{'rotation':True}), ('MMDC NAT+RotNet',{'rotation':True,'targets_sigma':1e4,'refine':False})]
+
+MMDC_TABLE_ARMS = [arm('KMeans','digits16',1), arm('MMDC','digits16',DIGITS16_S), arm('MMDC','mnist-test',600,'short',SHORT),
+    *[arm('MMDC', d, None, 'paper', {}, p if d!='cifar100-20' else 'cifar100-20', s) for d,p,s in TABLE_4_2],
+    arm('MMDC', 'cifar10', None, 'fast', FAST, gpu_s=500)]
+FEATURE_ARMS = [arm(m.split()[0], d, c, ' '.join(m.split()[1:]) or None, diff, gpu_s=g)
+    for d,c,g in (('digits16',DIGITS16_S,None),('cifar10',None,900)) for m,diff in FEATURES]
+
+MMDC_STUDIES = [
+    Study('mmdc-tables', 'MMDC: the rows of Table 4.2', MMDC_TABLE_ARMS, question='Does MMDC reach the figures of the thesis?'),
+    Study('mmdc-sobel-rotation', 'MMDC: Table 4.3', small_and_full(SOBEL_ROTATION), seeds=3,
+        question='Do edges help, with and without the rotation task?'),
+    Study('mmdc-targets', 'MMDC: Figure 4.1', small_and_full(TARGETS, MNIST), seeds=3, question='How sharp should the target mixture be?'),
+    Study('mmdc-refinement', 'MMDC: Table 4.5', small_and_full(REFINE, MNIST+CIFAR), seeds=3, question='What does renaming by k-means add, and when?'),
+    Study('mmdc-features', 'MMDC: Table 4.4', FEATURE_ARMS, seeds=3, question='Which features are good, which cluster?', measures=('features',)),
+    Study('mmdc-choices', 'MMDC: what the thesis leaves open', small_and_full(OURS, CIFAR)
+        +[arm('MMDC','cifar10',None,'paper lr .05 without rotation',{'rotation':False,'lr_plain':.05},'cifar10',900)], seeds=3,
+        question='Batch or global assignment, augmentation, order?')]
+
+#@@AE
+
+# %% ../nbs/72_studies.ipynb #19fb6d27
+STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES]}
