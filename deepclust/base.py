@@ -54,11 +54,11 @@ def rms_scale(
 def rescale(
     x:np.ndarray|Tensor, # (n, d) values
     scale:float, # from `rms_scale`
-    shift:float=0., # subtracted first
+    shift:float|Tensor=0., # subtracted first; a number, or one per feature
 )->Tensor: # (n, d) float32
     "(x - shift) / scale, computed in float64 and rounded once"
     x = torch.as_tensor(x)
-    return torch.cat([((p.double()-shift)/scale).float() for p in x.split(4096)])
+    return torch.cat([((p.double()-torch.as_tensor(shift, dtype=torch.float64))/scale).float() for p in x.split(4096)])
 
 # %% ../nbs/55_base.ipynb #ad47f79d
 COMMON = {
@@ -99,6 +99,7 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         if constraints is not None: raise ValueError(f'{type(self).__name__} takes no constraints: leave them out, or use DCGMM')
         return {}
     def _check_params(self): "Method's own parameters"
+    def _labels(self, z:Tensor, q:Tensor)->np.ndarray: return q.numpy().argmax(1) # of the training data
     def _finish(self, z:Tensor, q:Tensor): "Further fitted attributes, from embedding and probabilities of the training data"
 
     def fit(self,
@@ -315,14 +316,14 @@ def run_fit(est, x, device, checkpoint, resume, budget, snapshots, known):
 def snapshot(est, x)->dict:
     "Labels and embedding of now"
     z,q = outputs(est, x)
-    return dict(labels=q.numpy().argmax(1), embedding=z.half().numpy())
+    return dict(labels=est._labels(z, q), embedding=z.half().numpy())
 
 def finish_fit(est, x, best, finished):
     "Fitted attributes, and a warning where the result is not one"
     est.criterion_,_,est.history_ = best
     est.net_.eval(); est.finished_ = finished
     z,q = outputs(est, x)
-    est.labels_,est.embedding_dim_,est.n_iter_ = q.numpy().argmax(1),z.shape[1],len(est.history_)
+    est.labels_,est.embedding_dim_,est.n_iter_ = est._labels(z, q),z.shape[1],len(est.history_)
     est._finish(z, q)
     if not finished: warnings.warn('the time budget ended before training did: labels_ are usable but not final. '
                                    'With checkpoint=FOLDER and resume=True, fit goes on where it stopped')
@@ -338,10 +339,9 @@ def save_model(
     check_is_fitted(est)
     path = Path(path); path.mkdir(parents=True, exist_ok=True)
     json_able = lambda v: v.tolist() if isinstance(v,(np.ndarray,np.generic)) else v
-    plain = lambda v: {'$module':type(v).__name__} if isinstance(v,nn.Module) else json_able(v)
-    params = {k:plain(v) for k,v in est.get_params(deep=False).items()}
-    for k,v in params.items():
-        if isinstance(v, (np.random.RandomState,np.random.Generator,torch.device)): params[k] = None if k=='random_state' else str(v)
+    plain = lambda v: json_able(v) if isinstance(v,(np.ndarray,np.generic,str,int,float,list,tuple,dict,type(None))) else {'$module':type(v).__name__}
+    params = {k:str(v) if isinstance(v,torch.device) else plain(v) for k,v in est.get_params(deep=False).items()}
+    if isinstance(params.get('random_state'),dict): params['random_state'] = None # a generator of the user's
     public = {k:v for k,v in vars(est).items() if k.endswith('_') and not k.startswith('_') and k not in ('net_','history_')}
     fitted = {k:v.numpy() if isinstance(v,Tensor) else v for k,v in public.items()}
     tensors = {f'net.{k}':v.detach().cpu().contiguous().clone() for k,v in est.net_.state_dict().items()} if hasattr(est,'net_') else {}
@@ -375,14 +375,17 @@ def load_model(
     path:str|Path, # as for `find_model`
     encoder:nn.Module|Callable|None=None, # rebuilds a network of your own: a module, or a function that makes one
     device:str|None=None, # where to put it; None: the best there is
+    recipe=None, # stands in for a recipe of your own
 ): # the fitted estimator
     "Rebuild an estimator of a known class"
     folder,meta = find_model(path)
     params = {k:tuple(v) if isinstance(v,list) else v for k,v in meta['params'].items()}
     own = [k for k,v in params.items() if isinstance(v,dict) and '$module' in v]
-    if own and encoder is None: raise ValueError(f'{folder} was fitted with {own[0]}={params[own[0]]["$module"]}, a network of yours: '
-                                                 'pass encoder= with a function that builds it')
-    for k in own: params[k] = encoder() if callable(encoder) and not isinstance(encoder,nn.Module) else encoder
+    given = dict(recipe=recipe, encoder=encoder() if callable(encoder) and not isinstance(encoder,nn.Module) else encoder)
+    for k in own:
+        if given.get(k) is None: raise ValueError(f'{folder} was fitted with {k}={params[k]["$module"]}, an object of yours: pass {k}=, the same, '
+                                                  'or for a network a function that builds it')
+        params[k] = given[k]
     try: return rebuild(cls(**params), meta, load_file(folder/'model.safetensors'), device)
     except Exception as e:
         raise CheckpointError(f'the model in {folder} cannot be read ({e}): a file is damaged, or from another version; '

@@ -46,10 +46,11 @@ def load(
     path:str|Path, # folder written by `save`
     encoder=None, # rebuilds a network of your own: a module, or a function that makes one
     device:str|None=None, # where to put it; None: the best there is
+    recipe=None, # stands in for a recipe of your own
 ): # the fitted estimator
     "A saved model, of whatever class"
     from deepclust.base import find_model,load_model
     folder,meta = find_model(path)
     if meta['method'] not in METHODS: raise ValueError(f'{folder} holds a {meta["method"]}, which is not one of the library: import the class '
                                                        f'and use deepclust.base.load_model({meta["method"]}, path)')
-    return load_model(get_method(meta['method']), folder, encoder=encoder, device=device)
+    return load_model(get_method(meta['method']), folder, encoder=encoder, device=device, recipe=recipe)

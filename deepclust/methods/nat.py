@@ -233,7 +233,7 @@ class Representation(ImageMethod):
         return in_blocks(lambda b: self._log_proba(b).double().softmax(1).float(), z, device).numpy().argmax(1)
     def _finish(self, z, q):
         self.__dict__.pop('_stage', None)
-        self.labels_ = self._labels(z, q); self.cluster_centers_ = self.net_['centers'].points.cpu().numpy().copy()
+        self.cluster_centers_ = self.net_['centers'].points.cpu().numpy().copy()
 
 # %% ../../nbs/methods/50_nat.ipynb #104bceaa
 def check_solver(solver):
