@@ -6,7 +6,8 @@
 __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION', 'CHOICES', 'DIGITS_ARMS', 'TABLE_ARMS',
            'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'FAST', 'SHORT', 'DIGITS16_S', 'MNIST',
            'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'TABLE_4_2', 'FEATURES', 'MMDC_TABLE_ARMS',
-           'FEATURE_ARMS', 'MMDC_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full']
+           'FEATURE_ARMS', 'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'AE_CHOICES', 'AE_STUDIES', 'STUDIES',
+           'Arm', 'Study', 'slug', 'arm', 'small_and_full']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -145,7 +146,21 @@ MMDC_STUDIES = [
         +[arm('MMDC','cifar10',None,'paper lr .05 without rotation',{'rotation':False,'lr_plain':.05},'cifar10',900)], seeds=3,
         question='Batch or global assignment, augmentation, order?')]
 
-#@@AE
-
 # %% ../nbs/72_studies.ipynb #19fb6d27
-STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES]}
+AE_COSTS = {'AutoencoderKMeans':10, 'DEC':10, 'IDEC':15, 'VaDE':30}
+AE_SETS = {'digits':1, 'digits-imbalanced':.6, 'usps':25, 'mnist-test':30} # times as expensive
+AE_ARMS = [arm(m,d,c*f) for d,f in AE_SETS.items() for m,c in AE_COSTS.items()]
+AE_ARMS += [arm(m,d,c*f) for d,f in (('digits',1),('mnist-test',6)) for m,c in (('ClustPy DEC',120),('ClustPy IDEC',120),('ClustPy VaDE',150))]
+AE_ARMS += [arm('VaDE','mnist',None,gpu_s=300), arm('DEC','mnist',None,gpu_s=120)]
+AE_CHOICES = {'DEC':{'bernoulli':{'likelihood':'bernoulli'}, 'no mask':{'noise':0.}, 'target every 4 steps':{'update_interval':4},
+    'sgd':{'optimizer':'sgd','lr':.01}, 'pretrain 300':{'pretrain_epochs':300}}, 'IDEC':{'gamma 1':{'gamma':1.}}}
+
+AE_STUDIES = [
+    Study('autoencoders', 'Autoencoder methods and ClustPy', AE_ARMS, question='Are our autoencoder methods at least as good as others, and faster?'),
+    Study('autoencoder-choices', 'DEC and IDEC: choices, on digits', [arm(m,'digits',12,n,d) for m,ds in AE_CHOICES.items() for n,d in ds.items()],
+        seeds=3, question='What do likelihood, masking, the target\'s interval and the optimiser change?')]
+
+#@@VADE
+
+# %% ../nbs/72_studies.ipynb #d8cbc4f6
+STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES]}
