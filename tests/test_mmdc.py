@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch.overrides import TorchFunctionMode
 
+import deepclust.methods.nat as nat
 from deepclust.base import load_model
 from deepclust.methods.mmdc import MMDC, MixtureStage, mixture_targets, one_hot_centers, random_centers, relabel
 from deepclust.methods.nat import (NAT, TargetStage, even_batches, find_prices, has_pot, sphere_targets, swap_square, transport,
@@ -398,3 +399,17 @@ def test_rotation_starts_at_chance_and_learns():
 def test_swap_square_is_a_permutation():
     p = swap_square(np.random.default_rng(0).random((30, 30)))
     assert sorted(p)==list(range(30))
+
+
+@pytest.mark.parametrize('make', [lambda: MMDC(3, epochs=2, rotation=True, **SMALL), lambda: RotNet(3, epochs=2, **SMALL)])
+def test_compiled_steps_train_the_same(make, monkeypatch):
+    x,calls = pictures()[0],[]
+    plain = make().fit(x)
+    whole = torch.compile
+    def counted(f, **kw): calls.append(f); return whole(f, backend='aot_eager', **kw)
+    monkeypatch.setattr(torch, 'compile', counted); monkeypatch.setattr(nat, 'COMPILED_ON', ['cpu'])
+    torch._dynamo.reset()
+    fast = make().fit(x)
+    assert calls
+    for name in ('cluster','rotation'):
+        if name in plain.history_.columns: assert np.allclose(plain.history_[name], fast.history_[name], rtol=2e-2, atol=2e-3)

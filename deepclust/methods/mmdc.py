@@ -12,7 +12,7 @@ from torch import Tensor,nn
 from torch.nn.functional import normalize
 from ..core import check_choice,check_float,check_int
 from ..kmeans import lloyd,nearest_center
-from .nat import Centers,ImageMethod,TargetStage,evaluating,swap_square,transport
+from .nat import Centers,ImageMethod,TargetStage,compiled,evaluating,swap_square,transport
 from .rotnet import rotation_loss,turned_logits
 from ..nets import linear_head,rotation_head
 
@@ -75,6 +75,7 @@ class MixtureStage(TargetStage):
         x:Tensor, # (n, c, h, w) training images
     ):
         super().__init__(est, x)
+        self.turn = compiled(est._turn_logits, x.device)
         self.steps_per_epoch = self.number*(1+est._rotates())
         self.start,self.refining = est._refine_from(),False
         self.whole = est.assignment=='global'
@@ -102,7 +103,7 @@ class MixtureStage(TargetStage):
         if pass_=='assign': self.hold(assign_all(self))
     def losses(self, pass_, batch, prepared):
         if pass_=='assign': return {}
-        if pass_=='rotation': return {'rotation':rotation_loss(*turned_logits(self.est, self.x[batch], self.generator))}
+        if pass_=='rotation': return {'rotation':rotation_loss(*turned_logits(self.est, self.x[batch], self.generator, self.turn))}
         return super().losses(pass_, batch, prepared)
 
 # %% ../../nbs/methods/54_mmdc.ipynb #5a03c935

@@ -7,10 +7,11 @@ __all__ = ['rotation_batch', 'rotation_loss', 'turned_logits', 'RotationStage', 
 
 # %% ../../nbs/methods/52_rotnet.ipynb #220e55dd
 import torch
+from collections.abc import Callable
 from torch import Tensor,nn
 from torch.nn.functional import cross_entropy
 from ..augment import Recipe
-from .nat import Centers,Representation,even_batches,weight_groups
+from .nat import Centers,Representation,compiled,even_batches,weight_groups
 from ..nets import rotation_head
 from ..train import Stage,drops,make_optimizer
 
@@ -37,10 +38,11 @@ def turned_logits(
     est, # with `net_` and `_recipe`
     x:Tensor, # (b, c, h, w) images
     generator:torch.Generator|None, # of the crops
+    network:Callable|None=None, # (b, c, h, w) -> (b, 4); None: encoder and rotation head as they are
 )->tuple: # (4b, 4) logits, (4b,) quarter turns
     "Network and rotation head on a rotation batch"
     views,turns = rotation_batch(x, est._recipe, generator)
-    return est.net_['rotation'](est.net_['encoder'](views)),turns
+    return (network or est._turn_logits)(views),turns
 
 class RotationStage(Stage):
     "Which way up?"
@@ -51,6 +53,7 @@ class RotationStage(Stage):
     ):
         self.est,self.x,self.epochs = est,x,est.epochs
         self.size,self.steps_per_epoch = even_batches(len(x), est.batch_size)
+        self.network = compiled(est._turn_logits, x.device)
     def optimizer(self): return make_optimizer(weight_groups(self.est.net_, self.est.weight_decay), 'sgd', lr=self.est._lr())
     def lr_factor(self, t): return drops(t, (self.est.decay_at,), self.est._decay())
     def before_epoch(self, epoch): self.right = torch.zeros((), device=self.x.device)
@@ -59,7 +62,7 @@ class RotationStage(Stage):
         order = torch.randperm(len(self.x), generator=generator, device=self.x.device)
         yield from (('rotation',b) for b in order[:self.size*self.steps_per_epoch].split(self.size))
     def losses(self, pass_, batch, prepared):
-        logits,turns = turned_logits(self.est, self.x[batch], self.generator)
+        logits,turns = turned_logits(self.est, self.x[batch], self.generator, self.network)
         self.right += (logits.detach().argmax(1)==turns).sum()
         return {'rotation':rotation_loss(logits, turns)}
     def state_dict(self): return dict(right=self.right)
