@@ -22,18 +22,19 @@ STRIDE = 2**31 # a pair (i, j) has the key i * STRIDE + j
 
 def _array(a)->np.ndarray: return a.detach().cpu().numpy() if isinstance(a, Tensor) else np.asarray(a)
 
+def _first(a:np.ndarray, bad:np.ndarray)->str:
+    return f'{bad.sum()} in all, the first in row {bad.argmax()}: {tuple(a[bad.argmax()].tolist())}'
+
 def _pairs(a, name:str)->np.ndarray:
     "(m, 2) int64 pairs with 0 <= i < j < STRIDE, in the order given"
     try: a = _array(a)
-    except ValueError: a = np.empty(1, object)
+    except ValueError: a = np.empty(1, object) # ragged
     if a.size==0: return np.empty((0,2), np.int64)
-    if a.dtype.kind not in 'iu': raise ValueError(f'{name} holds {a.dtype}, not integers: pass pairs of sample indices, such as [(0, 3), (2, 5)]')
-    if a.ndim!=2 or a.shape[1]!=2: raise ValueError(f'{name} has shape {a.shape}: pass (m, 2), one pair of sample indices a row')
-    out = (a<0) | (a>=STRIDE)
-    if out.any(): raise ValueError(f'{name} has indices outside 0..2**31-1, the first in row {out.any(1).argmax()}: {tuple(a[out.any(1).argmax()].tolist())}')
-    same = a[:,0]==a[:,1]
-    if same.any(): raise ValueError(f'{name} links {same.sum()} times a sample with itself, first in row {same.argmax()}: '
-                                    f'{tuple(a[same.argmax()].tolist())}; leave such pairs out')
+    if a.dtype.kind not in 'iu': raise ValueError(f'{name} holds {a.dtype}, not integers: pass pairs of indices, such as [(0, 3), (2, 5)]')
+    if a.ndim!=2 or a.shape[1]!=2: raise ValueError(f'{name} has shape {a.shape}: pass (m, 2), one pair of indices a row')
+    out,same = ((a<0) | (a>=STRIDE)).any(1),a[:,0]==a[:,1]
+    if out.any(): raise ValueError(f'{name} has pairs with an index outside 0..2**31-1 ({_first(a, out)}): sample indices count from 0')
+    if same.any(): raise ValueError(f'{name} links samples with themselves ({_first(a, same)}): leave such pairs out')
     return np.sort(a.astype(np.int64), 1)
 
 # %% ../nbs/45_constraints.ipynb #a9fa1942
@@ -46,12 +47,12 @@ def _merge(pairs:np.ndarray, weights:np.ndarray)->tuple:
 
 def _settle(must, cannot, weights)->tuple:
     "Read-only must-links, cannot-links and their weights (None where none were given)"
-    must,cannot = _pairs(must, 'must_link'),_pairs(cannot, 'cannot_link')
-    w = np.ones(len(must)+len(cannot), np.float32) if weights is None else _array(weights)
-    if w.shape!=(len(must)+len(cannot),):
-        raise ValueError(f'weights has shape {w.shape}: pass one for each of the {len(must)} must-links, then of the {len(cannot)} cannot-links')
-    if w.dtype.kind not in 'iuf' or not (np.isfinite(w) & (w>0)).all(): raise ValueError('weights must be finite numbers > 0: leave out a pair to switch it off')
-    (must,wm),(cannot,wc) = _merge(must, w[:len(must)].astype(np.float32)),_merge(cannot, w[len(must):].astype(np.float32))
+    must,cannot = _pairs(must, 'must_link'),_pairs(cannot, 'cannot_link'); m,c = len(must),len(cannot)
+    w = np.ones(m+c) if weights is None else _array(weights)
+    if w.shape!=(m+c,): raise ValueError(f'weights has shape {w.shape}: pass one for each of {m} must-links, then of {c} cannot-links')
+    if w.dtype.kind not in 'iuf' or not (np.isfinite(w) & (w>0)).all():
+        raise ValueError('weights must be finite numbers > 0: leave out a pair to switch it off')
+    (must,wm),(cannot,wc) = _merge(must, w[:m].astype(np.float32)),_merge(cannot, w[m:].astype(np.float32))
     w = np.concatenate([wm,wc])
     for a in (must,cannot,w): a.setflags(write=False)
     return must,cannot,None if weights is None else w
@@ -104,12 +105,14 @@ def label_pairs(
 # %% ../nbs/45_constraints.ipynb #172e320d
 def _label_links(y, n_pairs, noise, seed, kind)->tuple:
     "Must-links and cannot-links between labelled samples, a share `noise` of them wrong"
-    y = _array(y); kind = check_choice(kind, 'kind', ('both','must','cannot')); n_pairs = check_int(n_pairs, 'n_pairs', low=1); noise_alpha(noise)
-    if y.ndim!=1 or y.dtype.kind not in 'iu': raise ValueError(f'y has shape {y.shape} and type {y.dtype}: pass (n,) integers, -1 where unknown')
+    y = _array(y); n_pairs = check_int(n_pairs, 'n_pairs', low=1)
+    noise_alpha(noise); check_choice(kind, 'kind', ('both','must','cannot'))
+    if y.ndim!=1 or y.dtype.kind not in 'iu': raise ValueError(f'y has shape {y.shape}, type {y.dtype}: pass (n,) integers, -1: unknown')
     if y.size and y.min()<-1: raise ValueError(f'y[{y.argmin()}] is {y.min()}: labels count from 0, and -1 means unknown')
     rng = np.random.default_rng(as_seed(seed))
     pairs = label_pairs(y, kind, n_pairs, rng); pairs = pairs[rng.permutation(len(pairs))]; wrong = round(noise*len(pairs))
-    if not len(pairs): raise ValueError(f"{(y>=0).sum()} labelled samples of {len(np.unique(y[y>=0]))} classes make no pair of kind='{kind}': label more")
+    classes = np.unique(y[y>=0])
+    if not len(pairs): raise ValueError(f'{(y>=0).sum()} labelled samples of {len(classes)} classes make no {kind!r} pair: label more')
     if kind=='both':
         same = y[pairs[:,0]]==y[pairs[:,1]]; same[:wrong] = ~same[:wrong]
         return pairs[same],pairs[~same]
@@ -201,9 +204,8 @@ def _check_links(must, cannot)->Groups:
 def _check_range(c, n:int):
     "Raise where an index is not below `n`"
     for name in ('must_link','cannot_link'):
-        out = (getattr(c, name)>=n).any(1)
-        if out.any(): raise ValueError(f'{name} has {out.sum()} pairs with an index beyond the data, the first {tuple(getattr(c, name)[out.argmax()].tolist())}: '
-                                       f'with n={n} samples, indices run from 0 to {n-1}')
+        pairs = getattr(c, name); out = (pairs>=n).any(1)
+        if out.any(): raise ValueError(f'{name} has pairs beyond the data ({_first(pairs, out)}): n={n}, so indices run to {n-1}')
 
 # %% ../nbs/45_constraints.ipynb #063f5c09
 def block(
@@ -268,7 +270,7 @@ def _describe(c)->str:
 
 # %% ../nbs/45_constraints.ipynb #1860938a
 class Constraints:
-    "Must-link and cannot-link pairs: `must_link`, `cannot_link` (m, 2) int64, i < j, sorted; `weights`, `noise`, `alpha`, `kept`. Read-only"
+    "Must-links and cannot-links, read-only: `must_link`, `cannot_link`, `weights`, `noise`, `alpha`, `kept`"
     def __init__(self,
         must_link=(), # (m, 2) pairs of samples that belong together: array, list or tensor of indices
         cannot_link=(), # (c, 2) pairs of samples that do not
