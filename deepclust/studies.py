@@ -6,8 +6,9 @@
 __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION', 'CHOICES', 'DIGITS_ARMS', 'TABLE_ARMS',
            'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'FAST', 'SHORT', 'DIGITS16_S', 'MNIST',
            'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'TABLE_4_2', 'FEATURES', 'MMDC_TABLE_ARMS',
-           'FEATURE_ARMS', 'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'AE_CHOICES', 'AE_STUDIES', 'STUDIES',
-           'Arm', 'Study', 'slug', 'arm', 'small_and_full']
+           'FEATURE_ARMS', 'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'CLUSTPY_COSTS', 'AE_CHOICES',
+           'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'VADE_CHOICES', 'VADE_STUDIES', 'STUDIES', 'Arm', 'Study',
+           'slug', 'arm', 'small_and_full']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -140,8 +141,10 @@ MMDC_STUDIES = [
     Study('mmdc-sobel-rotation', 'MMDC: Table 4.3', small_and_full(SOBEL_ROTATION), seeds=3,
         question='Do edges help, with and without the rotation task?'),
     Study('mmdc-targets', 'MMDC: Figure 4.1', small_and_full(TARGETS, MNIST), seeds=3, question='How sharp should the target mixture be?'),
-    Study('mmdc-refinement', 'MMDC: Table 4.5', small_and_full(REFINE, MNIST+CIFAR), seeds=3, question='What does renaming by k-means add, and when?'),
-    Study('mmdc-features', 'MMDC: Table 4.4', FEATURE_ARMS, seeds=3, question='Which features are good, which cluster?', measures=('features',)),
+    Study('mmdc-refinement', 'MMDC: Table 4.5', small_and_full(REFINE, MNIST+CIFAR), seeds=3,
+        question='What does renaming by k-means add, and when?'),
+    Study('mmdc-features', 'MMDC: Table 4.4', FEATURE_ARMS, seeds=3, question='Which features are good, which cluster?',
+        measures=('features',)),
     Study('mmdc-choices', 'MMDC: what the thesis leaves open', small_and_full(OURS, CIFAR)
         +[arm('MMDC','cifar10',None,'paper lr .05 without rotation',{'rotation':False,'lr_plain':.05},'cifar10',900)], seeds=3,
         question='Batch or global assignment, augmentation, order?')]
@@ -150,17 +153,45 @@ MMDC_STUDIES = [
 AE_COSTS = {'AutoencoderKMeans':10, 'DEC':10, 'IDEC':15, 'VaDE':30}
 AE_SETS = {'digits':1, 'digits-imbalanced':.6, 'usps':25, 'mnist-test':30} # times as expensive
 AE_ARMS = [arm(m,d,c*f) for d,f in AE_SETS.items() for m,c in AE_COSTS.items()]
-AE_ARMS += [arm(m,d,c*f) for d,f in (('digits',1),('mnist-test',6)) for m,c in (('ClustPy DEC',120),('ClustPy IDEC',120),('ClustPy VaDE',150))]
+CLUSTPY_COSTS = {'ClustPy DEC':120, 'ClustPy IDEC':120, 'ClustPy VaDE':150}
+AE_ARMS += [arm(m,d,c*f) for d,f in (('digits',1),('mnist-test',6)) for m,c in CLUSTPY_COSTS.items()]
 AE_ARMS += [arm('VaDE','mnist',None,gpu_s=300), arm('DEC','mnist',None,gpu_s=120)]
 AE_CHOICES = {'DEC':{'bernoulli':{'likelihood':'bernoulli'}, 'no mask':{'noise':0.}, 'target every 4 steps':{'update_interval':4},
     'sgd':{'optimizer':'sgd','lr':.01}, 'pretrain 300':{'pretrain_epochs':300}}, 'IDEC':{'gamma 1':{'gamma':1.}}}
 
 AE_STUDIES = [
-    Study('autoencoders', 'Autoencoder methods and ClustPy', AE_ARMS, question='Are our autoencoder methods at least as good as others, and faster?'),
-    Study('autoencoder-choices', 'DEC and IDEC: choices, on digits', [arm(m,'digits',12,n,d) for m,ds in AE_CHOICES.items() for n,d in ds.items()],
-        seeds=3, question='What do likelihood, masking, the target\'s interval and the optimiser change?')]
-
-#@@VADE
+    Study('autoencoders', 'Autoencoder methods and ClustPy', AE_ARMS,
+        question='Are our autoencoder methods at least as good as others, and faster?'),
+    Study('autoencoder-choices', 'DEC and IDEC: choices, on digits',
+        [arm(m,'digits',12,n,d) for m,ds in AE_CHOICES.items() for n,d in ds.items()], seeds=3,
+        question='What do likelihood, masking, the interval of the target and the optimiser change?')]
 
 # %% ../nbs/72_studies.ipynb #d8cbc4f6
-STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES]}
+PROVOKED = {'encoder':'mlp-8192', 'logvar':'none', 'logvar_init':'random', 'gmm':'diag', 'log_space':False, 'pretrain_epochs':20,
+    'epochs':5, 'lr':1e-2}
+LOG = {'log_space':True}
+REMEDIES = {'none':{}, 'terms 3 and 1b x 0.01':{'loss_weights':{'entropy':.01,'spread':.01}},
+    'reconstruction x 0.001':{'loss_weights':{'reconstruction':1e-3}},
+    'mixture at 0 and 1':{'gmm':'zero'}, 'lr 1e-3 batch 64':{'lr':1e-3,'batch_size':64}, 'squared error':{'likelihood':'gaussian'},
+    'clamp 1':{'logvar':'clamp'}, 'unit':{'logvar':'unit'}, 'clamp 10':{'logvar':'clamp-wide'}, 'softclip 10':{'logvar':'softclip'},
+    'tanh 5':{'logvar':'tanh'},
+    'softsign 5':{'logvar':'softsign'}, 'softplus':{'logvar':'softplus'}, 'head at 0':{'logvar_init':'zero'},
+    'head of mu':{'logvar_init':'mu'},
+    'log space':LOG,
+    'log space clamp 1':LOG|{'logvar':'clamp'}, 'log space tanh 5':LOG|{'logvar':'tanh'}, 'log space softclip 10':LOG|{'logvar':'softclip'},
+    'all three':LOG|{'logvar':'tanh','logvar_init':'zero'}}
+VADE_CHOICES = {'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'}, 'no batch norm':{'norm':None}, 'fixed pi':{'learn_pi':False},
+    'clamp 1':{'logvar':'clamp'},
+    'softclip 10':{'logvar':'softclip'}, 'unit':{'logvar':'unit'}, 'head of mu':{'logvar_init':'mu'}}
+
+VADE_STUDIES = [
+    Study('logvar', 'VaDE: what keeps the log-variance finite', [arm('VaDE','digits',20,n,PROVOKED|d) for n,d in REMEDIES.items()]
+        +[arm('VaDE','cifar10',None,f'vgg-6 {n}',{'encoder':'vgg-6','logvar':'none','logvar_init':'random','log_space':False}|d,gpu_s=120)
+          for n,d in REMEDIES.items() if n!='lr 1e-3 batch 64'], question='Which remedy keeps every run finite, and at what price?'),
+    Study('vade-choices', 'VaDE: choices, on digits', [arm('VaDE','digits',30,n,d) for n,d in VADE_CHOICES.items()], seeds=3,
+        question='What do the bound, the start and batch norm change where nothing explodes?')]
+
+#@@DC
+
+# %% ../nbs/72_studies.ipynb #6fc1d4a8
+STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES]}
