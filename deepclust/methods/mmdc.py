@@ -16,7 +16,7 @@ from .nat import Centers,ImageMethod,TargetStage,compiled,evaluating,swap_square
 from .rotnet import rotation_loss,turned_logits
 from ..nets import linear_head,rotation_head
 
-# %% ../../nbs/methods/54_mmdc.ipynb #e10aea0d
+# %% ../../nbs/methods/54_mmdc.ipynb #5282ed76
 def one_hot_centers(
     k:int, # clusters
 )->Tensor: # (k, k)
@@ -44,7 +44,7 @@ def mixture_targets(
     u = centers[c]+sigma**.5*torch.randn(n, centers.shape[1], generator=generator, device=at)
     return normalize(u, dim=1),torch.arange(n, device=at)
 
-# %% ../../nbs/methods/54_mmdc.ipynb #1f79d416
+# %% ../../nbs/methods/54_mmdc.ipynb #ac538080
 def relabel(
     z:Tensor, # (n, d) outputs
     centers:Tensor, # (k, d) of the mixture, where k-means starts
@@ -57,7 +57,7 @@ def relabel(
     name = torch.from_numpy(transport(-overlap.cpu().numpy().astype(float), np.ones(k,int), 'scipy'))
     return name.to(z.device)[labels]
 
-# %% ../../nbs/methods/54_mmdc.ipynb #483356d9
+# %% ../../nbs/methods/54_mmdc.ipynb #f5b0a4cb
 def assign_all(stage)->Tensor: # (n,) new table
     "One exchange of all n images"
     if not stage.few and stage.n>5000:
@@ -67,7 +67,7 @@ def assign_all(stage)->Tensor: # (n,) new table
     new = transport(cost, np.bincount(held, minlength=len(stage.points)), stage.est.solver) if stage.few else held[swap_square(cost)]
     return torch.from_numpy(new).to(stage.x.device)
 
-# %% ../../nbs/methods/54_mmdc.ipynb #7d88082a
+# %% ../../nbs/methods/54_mmdc.ipynb #5a03c935
 class MixtureStage(TargetStage):
     "Rotation pass, clustering pass; global assignment; refinement (MMDC, Algorithm 1 and section 3.5)"
     def __init__(self,
@@ -106,7 +106,7 @@ class MixtureStage(TargetStage):
         if pass_=='rotation': return {'rotation':rotation_loss(*turned_logits(self.est, self.x[batch], self.generator, self.turn))}
         return super().losses(pass_, batch, prepared)
 
-# %% ../../nbs/methods/54_mmdc.ipynb #5a03c935
+# %% ../../nbs/methods/54_mmdc.ipynb #fdbeda42
 def refine_start(refine, mnist:bool, epochs:int)->int:
     "The first epoch of refinement"
     if refine=='auto': refine = mnist
@@ -116,7 +116,7 @@ PAPER = { # data -> clusters, recipe, weight decay
     'mnist':(10,'mmdc-mnist',5e-4), 'cifar10':(10,'mmdc-cifar10',5e-4), 'cifar100-20':(20,'mmdc-cifar10',1e-4),
     'stl10':(10,'mmdc-stl10',5e-4), 'imagenet10':(10,'mmdc-stl10',5e-4), 'tiny-imagenet':(200,'mmdc-tiny',1e-4)}
 
-# %% ../../nbs/methods/54_mmdc.ipynb #1f744c3e
+# %% ../../nbs/methods/54_mmdc.ipynb #1665099e
 class MMDC(ImageMethod):
     "Multi-modal deep clustering (Shiran and Weinshall 2021)"
     _losses = ('cluster','rotation')
