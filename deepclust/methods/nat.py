@@ -157,8 +157,7 @@ class TargetStage(Stage):
     ):
         self.est,self.x,self.n,self.epochs = est,x,len(x),est.epochs
         self.size,self.number = even_batches(self.n, est.batch_size)
-        self.steps_per_epoch,self.modules = self.number,[*est.net_.modules()]
-        self.output = compiled(est._output, x.device)
+        self.steps_per_epoch,self.modules,self.output = self.number,[*est.net_.modules()],compiled(est._output, x.device)
     def setup(self): self.points,self.table = self.est._targets(self.n, self.generator); self.moved = 0
     few = property(lambda self: len(self.points)<self.n) # shared targets: a transportation problem
     def state_dict(self): return dict(points=self.points, table=self.table, moved=self.moved)
