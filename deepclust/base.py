@@ -339,7 +339,8 @@ def save_model(
     check_is_fitted(est)
     path = Path(path); path.mkdir(parents=True, exist_ok=True)
     json_able = lambda v: v.tolist() if isinstance(v,(np.ndarray,np.generic)) else v
-    plain = lambda v: json_able(v) if isinstance(v,(np.ndarray,np.generic,str,int,float,list,tuple,dict,type(None))) else {'$module':type(v).__name__}
+    simple = (np.ndarray,np.generic,str,int,float,list,tuple,dict,type(None))
+    plain = lambda v: json_able(v) if isinstance(v,simple) else {'$module':type(v).__name__}
     params = {k:str(v) if isinstance(v,torch.device) else plain(v) for k,v in est.get_params(deep=False).items()}
     if isinstance(params.get('random_state'),dict): params['random_state'] = None # a generator of the user's
     public = {k:v for k,v in vars(est).items() if k.endswith('_') and not k.startswith('_') and k not in ('net_','history_')}
@@ -362,12 +363,12 @@ def find_model(
     folder = Path(path).expanduser()
     if (folder/'model'/'model.json').exists(): folder = folder/'model'
     for f in ('model.json','model.safetensors'):
-        if not (folder/f).exists(): raise FileNotFoundError(f'there is no {f} in {folder}: pass the folder given to save, or the run folder of '
-                                                            '`deepclust fit`, whole')
+        if not (folder/f).exists(): raise FileNotFoundError(f'there is no {f} in {folder}: pass the folder given to save, or the run '
+                                                            'folder of `deepclust fit`, whole')
     try: meta = json.loads((folder/'model.json').read_text()); ok = {'format','method','params','fitted','history'}<=set(meta)
     except (ValueError,TypeError): ok = False
     if not ok: raise CheckpointError(f'{folder/"model.json"} cannot be read: it is truncated, or no model; fit again')
-    if meta['format']!=1: raise CheckpointError(f'{folder} has format {meta["format"]}, this version reads 1: update deepclust, or fit again')
+    if meta['format']!=1: raise CheckpointError(f'{folder} has format {meta["format"]}, this version reads 1: update, or fit again')
     return folder,meta
 
 def load_model(
@@ -383,8 +384,8 @@ def load_model(
     own = [k for k,v in params.items() if isinstance(v,dict) and '$module' in v]
     given = dict(recipe=recipe, encoder=encoder() if callable(encoder) and not isinstance(encoder,nn.Module) else encoder)
     for k in own:
-        if given.get(k) is None: raise ValueError(f'{folder} was fitted with {k}={params[k]["$module"]}, an object of yours: pass {k}=, the same, '
-                                                  'or for a network a function that builds it')
+        if given.get(k) is None: raise ValueError(f'{folder} was fitted with {k}={params[k]["$module"]}, an object of yours: '
+                                                  f'pass {k}=, the same, or for a network a function that builds it')
         params[k] = given[k]
     try: return rebuild(cls(**params), meta, load_file(folder/'model.safetensors'), device)
     except Exception as e:

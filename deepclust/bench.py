@@ -212,7 +212,8 @@ def fit_arm(arm, data, seed, budget, resume, folder, measures)->dict:
     if on_cuda(est): torch.cuda.synchronize(); wall = time.perf_counter()-start
     step = re.search(r'since step (\d+)', diverged or '')
     peak,params = peak_mib(on_cuda(est)),settings(est)|({'n_clusters':est.n_clusters} if hasattr(est,'n_clusters') else {})
-    metrics = dict.fromkeys(SCORES)|dict(diverged=True, diverged_step=int(step[1]) if step else None) if diverged else after_fit(est, data, measures)
+    lost = dict.fromkeys(SCORES)|dict(diverged=True, diverged_step=int(step[1]) if step else None)
+    metrics = lost if diverged else after_fit(est, data, measures)
     rows = est.history_.rows if hasattr(est,'history_') and not diverged else []
     rate = total(rows,'samples')/s if (s := total(rows,'seconds')) else None
     return dict(diff=diff, params=params, metrics=metrics, history=rows, wall_s=wall, images_per_s=rate, peak_mib=peak, cuda=on_cuda(est),
@@ -421,7 +422,8 @@ def pending(
     studies = list(STUDIES.values()) if studies is None else studies
     runs = [(s,a,i,state(s,a,i,root)) for s in studies for a in s.arms for i in range(s.seeds)]
     what = {id(a):obstacle(a) for s,a,_,w in runs if w!='done'}
-    return [dict(study=s.name, arm=a.key, seed=i, why=w, cost_s=a.cost_s, gpu_s=a.gpu_s, obstacle=what[id(a)]) for s,a,i,w in runs if w!='done']
+    return [dict(study=s.name, arm=a.key, seed=i, why=w, cost_s=a.cost_s, gpu_s=a.gpu_s, obstacle=what[id(a)])
+            for s,a,i,w in runs if w!='done']
 
 # %% ../nbs/75_bench.ipynb #e044af7d
 def run(
@@ -459,7 +461,8 @@ def postpone(arm, state, left, resume, force, obstacle)->str:
     if state=='done' and not force: return 'kept'
     if state=='outdated' and not force: return 'left: its result has other parameters than the arm has now; --force makes it anew'
     if state=='unfinished' and not (resume or force): return 'left: unfinished; --resume goes on, --force starts anew'
-    if not arm.cost_s and arm.gpu_s and not torch.cuda.is_available() and not force: return 'left: meant for an accelerator; --force tries it'
+    hopeless = arm.gpu_s and not arm.cost_s and not torch.cuda.is_available()
+    if hopeless and not force: return 'left: meant for an accelerator; --force tries it'
     if left is None: return ''
     stops = arm.label not in PEERS and 'time_budget_s' in inspect.signature(build(arm)[0].fit).parameters
     return 'left: no time' if left<=0 or (not stops and (arm.cost_s or 0)>left) else ''

@@ -6,7 +6,7 @@
 __all__ = ['Method', 'METHODS', 'PUBLIC', 'get_method', 'load']
 
 # %% ../nbs/70_registry.ipynb #f8ec6e9f
-import importlib,json
+import importlib
 from collections import namedtuple
 from pathlib import Path
 
@@ -21,7 +21,9 @@ METHODS = {m.name:m for m in [
     Method('AutoencoderKMeans',  'methods.autoencoder', 'vectors', 'none', 'k-means on the code of an autoencoder'),
     Method('DEC',                'methods.dec',     'vectors', 'none', 'autoencoder, then its encoder learns its own bolder assignment'),
     Method('IDEC',               'methods.dec',     'vectors', 'none', 'DEC that keeps its decoder, and so the structure of the data'),
-    Method('VaDE',               'methods.vade',    'vectors', 'none', 'variational autoencoder with a Gaussian mixture as prior; can draw samples'),
+    Method('VaDE',               'methods.vade',    'vectors', 'none', 'variational autoencoder with a mixture as prior; can draw samples'),
+    Method('DCGMM',              'methods.dcgmm',   'vectors', 'pairs', 'VaDE told which samples belong together, or by augmentation'),
+    Method('ContrastiveAutoencoder', 'methods.contrastive_ae', 'images', 'none', 'reconstruction and contrast on one code; labels by k-means'),
     Method('NAT',                'methods.nat',     'images',  'none', 'features by swapping noise targets; labels by k-means'),
     Method('RotNet',             'methods.rotnet',  'images',  'none', 'features by telling quarter turns apart; labels by k-means'),
     Method('MMDC',               'methods.mmdc',    'images',  'none', 'one-hot targets, swapped within each batch; with the rotation task'),
@@ -30,7 +32,7 @@ METHODS = {m.name:m for m in [
 
 # %% ../nbs/70_registry.ipynb #dee8107e
 PUBLIC = {name:f'deepclust.{m.module}' for name,m in METHODS.items()} | {
-    'load':'deepclust.registry', 'cluster_accuracy':'deepclust.metrics'}
+    'load':'deepclust.registry', 'cluster_accuracy':'deepclust.metrics', 'Constraints':'deepclust.constraints'}
 
 def get_method(
     name:str, # public class name, in any case
@@ -51,6 +53,6 @@ def load(
     "A saved model, of whatever class"
     from deepclust.base import find_model,load_model
     folder,meta = find_model(path)
-    if meta['method'] not in METHODS: raise ValueError(f'{folder} holds a {meta["method"]}, which is not one of the library: import the class '
-                                                       f'and use deepclust.base.load_model({meta["method"]}, path)')
+    if meta['method'] not in METHODS: raise ValueError(f'{folder} holds a {meta["method"]}, which is not one of the library: import the '
+                                                       f'class and use deepclust.base.load_model({meta["method"]}, path)')
     return load_model(get_method(meta['method']), folder, encoder=encoder, device=device, recipe=recipe)
