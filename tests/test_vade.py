@@ -59,24 +59,24 @@ def test_terms_against_monte_carlo(parts):
     mu, logvar, log_p, c, c_logvar, log_pi = parts
     torch.manual_seed(0)
     q = Normal(mu, (.5*logvar).exp())
-    z, p, got = q.sample((200_000,)), log_p.exp(), elbo_terms(mu, logvar, log_p, c, c_logvar, log_pi)
+    z, p, got = q.sample((50_000,)), log_p.exp(), elbo_terms(mu, logvar, log_p, c, c_logvar, log_pi)
     log_n = Normal(c, (.5*c_logvar).exp()).log_prob(z[:, :, None]).sum(3)                    # (m, 5, 4)
     half = .5*3*math.log(2*math.pi)                                                         # 1d, and what term 3 leaves out
     cross = -(p*log_n).sum(2).mean().item()
     assert abs(sum(got[k] for k in ('log_variance', 'spread', 'distance')).item()+half-cross)<.02
     assert abs(got['entropy'].item()-half-q.log_prob(z).sum(2).mean().item())<.02
-    draw = torch.multinomial(p, 200_000, replacement=True)
+    draw = torch.multinomial(p, 50_000, replacement=True)
     assert abs(got['prior'].item()+log_pi[draw].mean().item())<.02
     assert abs(got['assignment'].item()-torch.stack([log_p[i][draw[i]].mean() for i in range(5)]).mean().item())<.02
 
 
 def test_gradients(parts):
     torch.manual_seed(0)
-    leaves = [v.clone().requires_grad_() for v in parts]
+    leaves = [(v[:2] if i<3 else v).clone().requires_grad_() for i, v in enumerate(parts)]
     f = lambda *a: torch.stack(list(elbo_terms(*a).values()))
     assert torch.autograd.gradcheck(f, leaves)
     mu, logvar, _, c, c_logvar, log_pi = leaves
-    noise = torch.randn(5, 3, dtype=torch.float64)
+    noise = torch.randn(2, 3, dtype=torch.float64)
     def whole(mu, logvar, c, c_logvar, logits):
         log_pi = logits.log_softmax(0)
         log_p = log_responsibilities(mu+noise*(.5*logvar).exp(), c, c_logvar, log_pi)
@@ -155,7 +155,7 @@ def test_rows_sum_to_one(scale):
 def test_bounds(how):
     x = torch.linspace(-60, 60, 24_001, dtype=torch.float64, requires_grad=True)
     y, cap = bound_logvar(x, how), LOGVAR_CAPS[how]
-    assert y.abs().max()<=cap and (y.diff()>=-1e-12).all()
+    assert y.abs().max()<=cap+1e-9 and (y.diff()>=-1e-12).all()
     if how!='softplus': assert abs(bound_logvar(torch.zeros(1), how)).item()<1e-6
     if how in ('none', 'unit'): return
     slope, = torch.autograd.grad(y.sum(), x)
@@ -165,6 +165,7 @@ def test_bounds(how):
     huge = torch.tensor([-1e30, -1e4, 1e4, 1e30], requires_grad=True)
     bound_logvar(huge, how).sum().backward()
     assert torch.isfinite(huge.grad).all()
+    if cap<math.inf: assert bound_logvar(huge, how).tolist()==pytest.approx([-cap, -cap, cap, cap], rel=1e-2)   # nothing cancels
 
 
 def test_a_cap_of_ones_own_and_dead_shares():
@@ -215,6 +216,18 @@ def test_prediction_is_deterministic(blobs, fitted):
     assert np.array_equal(a, fitted.predict_proba(blobs[0])) and np.array_equal(a.argmax(1), fitted.labels_)
     again = VaDE(3, **SMALL).fit(blobs[0])
     assert np.array_equal(a, again.predict_proba(blobs[0]))
+
+
+def test_rescaling_changes_the_units_and_not_the_function(blobs):
+    m = VaDE(3, **{**SMALL, 'epochs': 0}).fit(blobs[0])
+    z, x = m.transform(blobs[0]), m.reconstruct(blobs[0])
+    spread = np.mean([z[m.labels_==c].var(0) for c in range(3)], 0)
+    np.testing.assert_allclose(spread, 1, rtol=.15)
+    plain = VaDE(3, rescale=False, **{**SMALL, 'epochs': 0}).fit(blobs[0])
+    np.testing.assert_allclose(plain.reconstruct(blobs[0]), x, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(plain.labels_, m.labels_)
+    ratio = z.std(0)/plain.transform(blobs[0]).std(0)
+    np.testing.assert_allclose(z, plain.transform(blobs[0])*ratio, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize('learn', [True, False])
@@ -303,17 +316,17 @@ def test_odd_settings_run(blobs, kw):
 
 
 def test_divergence_is_named_and_the_last_good_state_stands(blobs, tmp_path, monkeypatch):
-    "The log-variance is thrown to 2000 after ten good steps; without a bound its exponential is infinite"
+    "The log-variance is thrown to 2000 after four good steps; without a bound its exponential is infinite"
     losses = vade.VadeStage.losses
     def thrown(self, *args):
-        if self.watch['step']==10:
+        if self.watch['step']>=4:
             with torch.no_grad(): self.est.net_['logvar'].bias.fill_(2000.)
         return losses(self, *args)
     monkeypatch.setattr(vade.VadeStage, 'losses', thrown)
     kw = {**SMALL, 'pretrain_epochs': 2, 'logvar': 'none'}
     m = VaDE(3, **kw)
-    with pytest.raises(DivergedError, match="spread.*since step 19 .*'cluster'.*lr.*last good state"): m.fit(blobs[0], checkpoint=tmp_path)
-    assert m.history_['first_bad_step'][-1]==10
+    with pytest.raises(DivergedError, match="'spread'.*since step 13 .*'cluster'.*lr.*last good state"): m.fit(blobs[0], checkpoint=tmp_path)
+    assert m.history_['first_bad_step'][-1]==4
     for bound in ('tanh', 'clamp', 'softclip'):                                             # what a bound is for
         ok = VaDE(3, **{**kw, 'logvar': bound}).fit(blobs[0])
         assert (ok.history_['skipped']==0).all()
