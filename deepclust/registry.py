@@ -26,7 +26,7 @@ METHODS = {m.name:m for m in [
     Method('ContrastiveAutoencoder', 'methods.contrastive_ae', 'images', 'none', 'reconstruction and contrast on one code; then k-means'),
     Method('NAT',                'methods.nat',     'images',  'none', 'features by swapping noise targets; labels by k-means'),
     Method('RotNet',             'methods.rotnet',  'images',  'none', 'features by telling quarter turns apart; labels by k-means'),
-    Method('MMDC',               'methods.mmdc',    'images',  'none', 'one-hot targets, swapped within each batch; with the rotation task'),
+    Method('MMDC',               'methods.mmdc',    'images',  'none', 'one-hot targets swapped within each batch; the rotation task'),
     Method('LNSCC',              'methods.lnscc',   'vectors', 'none', 'graph-contrastive embedding with a self-trained head'),
 ]}
 
