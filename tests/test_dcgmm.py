@@ -44,11 +44,11 @@ def pictures():
 
 
 @pytest.fixture(scope='module')
-def row():
-    "Three groups on a line, seen in 30 dimensions; the middle one is nearer to the left one"
+def corners():
+    "Four groups at the corners of a rectangle, wide rather than high, seen in 40 dimensions; the classes are top and bottom"
     r = np.random.default_rng(0)
-    points = np.concatenate([r.normal(c, .5, (60, 2)) for c in ((-2.2, 0), (0, 0), (3.4, 0))])
-    return points@r.normal(size=(2, 30))+r.normal(0, .2, (180, 30)), np.repeat([0, 1, 2], 60)
+    points = np.concatenate([r.normal(c, .35, (40, 2)) for c in ((-2, -1.2), (-2, 1.2), (2, -1.2), (2, 1.2))])
+    return points@r.normal(size=(2, 40))+r.normal(0, .2, (160, 40)), np.repeat([0, 1, 0, 1], 40)
 
 
 # ---- the term
@@ -148,20 +148,32 @@ def test_without_links_it_is_vade(blobs):
     names = VaDE().get_params()
     a, b = VaDE(**TINY, learn_pi=False).fit(blobs[0]), tiny().fit(blobs[0])
     assert np.array_equal(a.labels_, b.labels_) and same_weights(a, b)
-    assert names.keys()<=DCGMM().get_params().keys() and all(v==names[k] for k, v in DCGMM().get_params().items() if k in names and k!='learn_pi')
+    mine = DCGMM().get_params()
+    assert names.keys()<=mine.keys() and all(mine[k]==v for k, v in names.items() if k!='learn_pi'), 'the defaults of VaDE'
     c = tiny().fit(blobs[0], constraints=Constraints())
     assert same_weights(a, c) and 'constraint' not in c.history_.columns
 
 
-def test_links_decide_whom_the_middle_group_joins(row):
-    X, group = row
-    kw = dict(n_clusters=2, embedding_dim=2, pretrain_epochs=20, epochs=20, batch_size=30)
-    share = lambda m, i, j: (m.labels_[group==i]==np.bincount(m.labels_[group==j]).argmax()).mean()
-    pick = lambda a, b, s: np.stack([np.random.default_rng(s+i).choice(np.flatnonzero(group==g), 10, False) for i, g in enumerate((a, b))], 1)
-    free = tiny(**kw).fit(X)
-    assert share(free, 1, 0)>.9 and share(free, 1, 2)<.1
-    tied = tiny(**kw).fit(X, constraints=Constraints(pick(1, 2, 0), pick(0, 1, 5)))
-    assert share(tied, 1, 2)>.9 and share(tied, 1, 0)<.1
+def test_links_decide_which_way_to_cut(corners):
+    X, y = corners
+    kw = dict(n_clusters=2, embedding_dim=2, pretrain_epochs=10, epochs=40, n_pairs=500, random_state=1)
+    free, tied = tiny(**kw).fit(X), tiny(**kw).fit(X, y)
+    assert cluster_accuracy(y, free.labels_)<.8 and cluster_accuracy(y, tied.labels_)>.9
+    kept = tied.labels_[tied.must_link_[:, 0]]==tied.labels_[tied.must_link_[:, 1]]
+    assert kept.mean()>.9 and (tied.labels_[tied.cannot_link_[:, 0]]==tied.labels_[tied.cannot_link_[:, 1]]).mean()<.1
+
+
+@pytest.mark.parametrize('sign,same', [(1., True), (-1., False)])
+def test_a_must_link_merges_and_a_cannot_link_splits(sign, same):
+    "Two samples under descent of the term alone; the must-link from opposite sides, the cannot-link from one side"
+    logits = torch.tensor([[.6, 0], [0, .5]] if same else [[.6, 0], [.5, 0]], requires_grad=True)
+    opt = torch.optim.SGD([logits], lr=1.)
+    for _ in range(200):
+        opt.zero_grad()
+        constraint_term(logits.softmax(1), sign*torch.tensor([[0., 1], [1, 0]])).backward()
+        opt.step()
+    a, b = logits.detach().argmax(1).tolist()
+    assert (a==b)==same and logits.detach().softmax(1).max(1).values.min()>.9
 
 
 def test_y_draws_pairs_and_names_the_clusters(blobs):
@@ -213,8 +225,9 @@ def test_bad_links(blobs):
     with pytest.raises(TypeError, match='Constraints'): tiny().fit(X, constraints=[(0, 1)])
     for bad, says in ((y[:50], r'\(50,\)'), (y+1, r'-1\.\.2'), (y-2, r'-1\.\.2'), (y+.5, 'integers'), (np.full(120, -1), 'label more')):
         with pytest.raises(ValueError, match=says): tiny().fit(X, bad)
-    for kw, says in ((dict(constraints='self'), 'augment'), (dict(links='all'), 'links'), (dict(noise=.5), '0.5'), (dict(alpha=-1.), 'alpha'),
-                     (dict(n_pairs=0), 'n_pairs'), (dict(n_must=-1), 'n_must'), (dict(link_share=1.), 'link_share')):
+    for kw, says in ((dict(constraints='self'), 'augment'), (dict(links='all'), 'links'), (dict(noise=.5), '0.5'),
+                     (dict(alpha=-1.), 'alpha'), (dict(n_pairs=0), 'n_pairs'), (dict(n_must=-1), 'n_must'),
+                     (dict(link_share=1.), 'link_share')):
         with pytest.raises(ValueError, match=says): tiny(**kw).fit(X, y)
 
 
@@ -258,7 +271,8 @@ def test_augment(pictures, encoder, recipe):
 
 def test_augment_is_for_images_and_alone(blobs, pictures):
     with pytest.raises(ValueError, match='images'): tiny(constraints='augment').fit(blobs[0])
-    with pytest.raises(ValueError, match='makes its own links'): tiny(constraints='augment').fit(pictures[0], constraints=Constraints([(0, 1)]))
+    with pytest.raises(ValueError, match='makes its own links'):
+        tiny(constraints='augment').fit(pictures[0], constraints=Constraints([(0, 1)]))
     a, b = (tiny(constraints='augment', epochs=1, pretrain_epochs=1).fit(pictures[0], y) for y in (None, pictures[1]))
     assert np.array_equal(a.labels_, b.labels_), 'unsupervised: y is ignored'
 
@@ -286,16 +300,23 @@ def test_views_computed_before(pictures):
 def test_pretrained_encoder_from_a_file(tmp_path, monkeypatch):
     from torchvision import models
     torch.manual_seed(0)
-    net = models.vgg16(weights=None)
+    net = models.resnet50(weights=None)
     torch.save(net.state_dict(), tmp_path/'w.pt')
-    enc = pretrained_encoder('vgg16', tmp_path/'w.pt', size=32)
+    enc = pretrained_encoder('resnet50', tmp_path/'w.pt', size=32)
     x = torch.rand(2, 1, 16, 16)
-    assert enc(x).shape==(2, 512) and not any(p.requires_grad for p in enc.parameters()) and not enc.training
-    torch.testing.assert_close(enc[1][0][0].weight, net.features[0].weight)
+    assert not any(p.requires_grad for p in enc.parameters()) and not enc.training
+    net.fc = torch.nn.Identity()
     up = torch.nn.functional.interpolate(x, (32, 32), mode='bilinear').expand(-1, 3, -1, -1)
     mean, std = (torch.tensor(v)[:, None, None] for v in ((.485, .456, .406), (.229, .224, .225)))
-    torch.testing.assert_close(enc(x), net.features.eval()((up-mean)/std).mean((2, 3)))
+    torch.testing.assert_close(enc(x), net.eval()((up-mean)/std))
     with pytest.raises(FileNotFoundError, match='state_dict'): pretrained_encoder('vgg16', tmp_path/'none.pt')
+
+    class Vgg(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.classifier = torch.nn.Conv2d(3, 512, 3), torch.nn.Linear(512, 10)
+    monkeypatch.setattr(models, 'get_model', lambda name, weights: Vgg())
+    assert pretrained_encoder('vgg16', None, size=8)(x).shape==(2, 512)
     def offline(*a, **kw): raise OSError('no network')
     monkeypatch.setattr(models, 'get_model', offline)
     with pytest.raises(OSError, match='could not be downloaded .no network.: pass weights=FILE'): pretrained_encoder('resnet50')
@@ -306,7 +327,7 @@ def test_pretrained_encoder_from_a_file(tmp_path, monkeypatch):
 def test_init_takes_the_place_of_pretraining(blobs, tmp_path):
     X = blobs[0]
     ae = AutoencoderKMeans(3, embedding_dim=4, pretrain_epochs=3, encoder='mlp-32-32', device='cpu', random_state=1).fit(X)
-    m = tiny(init=ae, norm=None, epochs=0).fit(X)
+    m = tiny(init=ae, norm=None, rescale=False, epochs=0).fit(X)
     assert 'pretrain' not in [r['stage'] for r in m.history_.rows] and torch.equal(m.net_['mu'].weight, ae.net_['mu'].weight)
     np.testing.assert_array_equal(m.transform(X), ae.transform(X))
     folder = ae.save(tmp_path/'ae')
