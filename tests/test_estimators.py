@@ -15,7 +15,7 @@ TINY = {'KMeans':dict(n_clusters=3, n_init=2, random_state=0), 'Ward':dict(n_clu
         'GaussianMixture':dict(n_clusters=3, n_init=1, random_state=0),
         'LNSCC':dict(n_clusters=3, epochs=12, encoder='mlp-32-32', batch_size=64, n_init=1, device='cpu', random_state=0)}
 T = dict(n_clusters=3, pretrain_epochs=6, encoder='mlp-32-32', batch_size=64, device='cpu', random_state=0)
-TINY |= {'AutoencoderKMeans':T, 'DEC':T|dict(epochs=4), 'IDEC':T|dict(epochs=4), 'VaDE':T|dict(epochs=6)}
+TINY |= {'AutoencoderKMeans':T, 'DEC':T|dict(epochs=4), 'IDEC':T|dict(epochs=4), 'VaDE':T|dict(epochs=6), 'DCGMM':T|dict(epochs=6)}
 SPARSE = 'the check reads the classifier tags of whatever has predict_proba, and a clusterer has none; sparse input is tested below'
 VECTORS = [n for n,m in METHODS.items() if m.input=='vectors'] # the image methods have tests of their own
 DEEP = [n for n in VECTORS if hasattr(get_method(n),'_stages')]
