@@ -22,6 +22,9 @@ DEEP = [n for n in VECTORS if hasattr(get_method(n),'_stages')]
 INDUCTIVE = [n for n in VECTORS if n not in ('Ward','SpectralClustering')]
 TRANSFORMERS = ['KMeans', *DEEP]
 EXPECTED_FAILURES = {n:dict.fromkeys(('check_estimator_sparse_array','check_estimator_sparse_matrix'), SPARSE) for n in INDUCTIVE}
+LABELS = 'the check passes y with more classes than n_clusters; a method that learns from labels refuses them'
+EXPECTED_FAILURES['DCGMM'] |= dict.fromkeys(('check_dont_overwrite_parameters','check_dtype_object','check_methods_sample_order_invariance',
+    'check_methods_subset_invariance','check_fit2d_1sample','check_fit2d_1feature','check_fit2d_predict1d'), LABELS)
 
 def tiny(name, **kw): return get_method(name)(**{**TINY[name], **kw})
 def short(name, n): return {k:n for k in ('epochs','pretrain_epochs') if k in get_method(name)().get_params()}
