@@ -541,7 +541,7 @@ def markdown_table(
 def comparison(
     study:str|Study, # or its name
     dataset:str, # one of its data sets
-    paper:dict|None=None, # arm name -> the published values of `metrics`, as text
+    paper:dict|None=None, # arm name, or method and arm name -> the published values of `metrics`, as text
     metrics:tuple=('acc','nmi'), # columns
     root:str|Path|None=None, # results folder
 )->str: # Markdown
@@ -554,7 +554,8 @@ def comparison(
         label = ' '.join(filter(None, (a.label,a.name)))
         mine = [r for r in rows if (r['dataset'],r['method'],r['arm'])==(dataset,a.label,slug(a.name) if a.name else '')]
         cells = [spread(*summarise(mine, m, by=()).get((),(np.nan,np.nan))[:2]) if mine else 'not run' for m in metrics]
-        lines.append('| '+' | '.join([label,str(len(mine)),*cells,*((paper.get(a.name) or ('–',)*len(metrics)) if paper else ())])+' |')
+        said = (paper.get(label) or paper.get(a.name) or ('–',)*len(metrics)) if paper else ()
+        lines.append('| '+' | '.join([label,str(len(mine)),*cells,*said])+' |')
     return '\n'.join(lines)
 
 # %% ../nbs/75_bench.ipynb #22a70a87

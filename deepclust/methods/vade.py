@@ -20,7 +20,7 @@ from torch import Tensor,nn
 from torch.nn import functional as F
 from ..core import as_seed,check_choice,check_float,check_int,generator
 from .autoencoder import Autoencoding,PretrainStage,as_unit,draw_seed,embed_all,index_batches,reconstruction_loss
-from ..train import Stage,drops,make_optimizer
+from ..train import Stage,make_optimizer
 
 # %% ../../nbs/methods/24_vade.ipynb #de94b984
 def log_gaussians(
@@ -125,7 +125,7 @@ def log_softplus(
     x:Tensor, # any shape
 )->Tensor: # log(softplus(x)), which is x far below 0
     "Stable at any x"
-    return F.softplus(x.clamp_min(-15)).log()+(x.clamp_max(-15)+15)
+    return torch.where(x>-15, F.softplus(x.clamp_min(-15)).log(), x)
 
 LOGVAR_CAPS = {'none':math.inf, 'clamp':1., 'clamp-wide':10., 'unit':0., 'tanh':5., 'softsign':5., 'softclip':10., 'softplus':math.inf}
 
@@ -169,7 +169,8 @@ def with_batch_norm(
     layers = list(net); out = []
     for i,layer in enumerate(layers):
         out.append(layer)
-        if isinstance(layer, nn.Linear) and i+1<len(layers) and not isinstance(layers[i+1], nn.Unflatten): out.append(SafeNorm(layer.out_features))
+        hidden = i+1<len(layers) and not isinstance(layers[i+1], nn.Unflatten)
+        if hidden and isinstance(layer, nn.Linear): out.append(SafeNorm(layer.out_features))
     return nn.Sequential(*out)
 
 # %% ../../nbs/methods/24_vade.ipynb #3bcb7e66
@@ -213,7 +214,8 @@ class MixtureStage(Stage):
             if e.gmm!='zero':
                 idx = torch.randperm(len(self.x), generator=self.generator, device=self.generator.device)[:self.most]
                 z = embed_all(e, self.x[idx.sort().values]).cpu().numpy()
-                w,c,v = fit_mixture(z, e.n_clusters, e.gmm, draw_seed(self.generator)); s = np.sqrt(w@v) if e.rescale else np.ones(z.shape[1])
+                w,c,v = fit_mixture(z, e.n_clusters, e.gmm, draw_seed(self.generator))
+                s = np.sqrt(w@v) if e.rescale else np.ones(z.shape[1])
                 rescale_code(net, torch.as_tensor(s).to(net.centers))
                 take(net.centers, c/s); take(net.center_logvar, np.log(v/s**2))
                 if e.learn_pi: take(net.pi_logits, np.log(w+1e-6))
@@ -254,7 +256,8 @@ class VadeStage(Stage):
         w['first_bad'] = torch.where(skipped & (w['first_bad']<0), w['step'], w['first_bad']); w['step'] += 1
         w['peak'] = torch.fmax(w['peak'], w['raw'].abs().amax())
     def after_epoch(self, epoch):
-        w,e = self.watch,self.est; row = dict(logvar_peak=w['peak'].item(), dead=dead_share(w['raw'], e.logvar, e.logvar_cap), first_bad_step=int(w['first_bad']))
+        w,e = self.watch,self.est; dead = dead_share(w['raw'], e.logvar, e.logvar_cap)
+        row = dict(logvar_peak=w['peak'].item(), dead=dead, first_bad_step=int(w['first_bad']))
         w['peak'] = torch.zeros_like(w['peak']); return row
 
 # %% ../../nbs/methods/24_vade.ipynb #17e459c3
@@ -269,7 +272,7 @@ class VaDE(Autoencoding):
         learn_pi:bool=True, # whether cluster weights are learned; False: 1/k each, as in DC-GMM
         logvar:str='tanh', # bound of the log-variance: a key of `LOGVAR_CAPS`
         logvar_cap:float|None=None, # its largest magnitude; None: that of `LOGVAR_CAPS`
-        logvar_init:str='narrow', # start of that head: 'narrow': 0.1 everywhere, a tenth of the clusters'; 'zero', 'random', or 'mu': a copy of that one
+        logvar_init:str='narrow', # start of that head: 'narrow' (σ² = 0.1), 'zero', 'random', or 'mu', a copy of that one
         gmm:str='full', # start of the mixture: by one with 'full' or 'diag' covariances, or 'zero': all alike
         rescale:bool=True, # after pretraining, measure the code in units of its clusters' spread
         beta:float=1., # weight of all terms but the reconstruction; 1 is the bound
@@ -297,8 +300,8 @@ class VaDE(Autoencoding):
 
     def _check_params(self):
         super()._check_params()
-        for name,choices in dict(logvar=LOGVAR_CAPS, logvar_init=('narrow','zero','random','mu'), gmm=('full','diag','zero'), norm=('batch',None)).items():
-            check_choice(getattr(self,name), name, choices)
+        allowed = dict(logvar=LOGVAR_CAPS, logvar_init=('narrow','zero','random','mu'), gmm=('full','diag','zero'), norm=('batch',None))
+        for name,choices in allowed.items(): check_choice(getattr(self,name), name, choices)
         if self.logvar_cap is not None: check_float(self.logvar_cap,'logvar_cap',low=0,open_low=True)
         check_float(self.beta,'beta',low=0); check_float(self.pretrain_lr,'pretrain_lr',low=0,open_low=True)
     def _build(self, shape):
