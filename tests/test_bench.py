@@ -242,7 +242,7 @@ def test_table_equals_numpy(root):
 def test_registered_studies():
     for s in STUDIES.values():
         keys = [a.key for a in s.arms]
-        assert len(set(keys))==len(keys) and s.question and all(a.cost_s for a in s.arms)
+        assert len(set(keys))==len(keys) and s.question and all(a.cost_s or a.gpu_s for a in s.arms)
         assert s.seeds>=(5 if s.name in ('lnscc-digits','lnscc-tables') else 3)   # headline rows, and the rest
         assert s.name==[k for k, v in STUDIES.items() if v is s][0]
 

@@ -134,10 +134,10 @@ def test_scale_of_the_input_does_not_matter(name, blobs, fitted):
 
 @pytest.mark.parametrize('name', DEEP)
 def test_slices_equal_one_run(name, blobs, fitted, tmp_path):
-    n = 0
+    n,budget = 0,(.05 if 'epochs' in short(name,1) else .005) # where pretraining is all there is, a slice is short
     while True:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore'); m = tiny(name).fit(blobs[0], checkpoint=tmp_path, resume=True, time_budget_s=.05)
+            warnings.simplefilter('ignore'); m = tiny(name).fit(blobs[0], checkpoint=tmp_path, resume=True, time_budget_s=budget)
         n += 1; assert n<300 and m.labels_.shape==(200,)
         if m.finished_: break
     assert n>1 and np.array_equal(m.labels_, fitted[name].labels_)
@@ -190,7 +190,7 @@ def test_numpy_integers_survive_saving(name, blobs, tmp_path):
     state = torch.get_rng_state()
     assert np.array_equal(load(tmp_path/'m').predict(blobs[0]), m.labels_) and torch.equal(state, torch.get_rng_state())
 
-@pytest.mark.parametrize('name', DEEP)
+@pytest.mark.parametrize('name', [n for n in DEEP if 'epochs' in short(n,1)]) # of the last stage; k-means on a code has no epochs
 def test_snapshots_change_nothing_even_with_an_encoder_in_eval_mode(name, blobs):
     layers = torch.nn.Linear(6,8),torch.nn.BatchNorm1d(8),torch.nn.ReLU(),torch.nn.Dropout(.2),torch.nn.Linear(8,4)
     enc = torch.nn.Sequential(*layers).eval()
