@@ -138,11 +138,11 @@ def test_root_is_found_from_below(tmp_path, monkeypatch):
 
 # ---- stopping, going on, diverging
 
-def test_resumed_equals_uninterrupted(root):
+def test_resumed_equals_uninterrupted(root, ticking):
     once = run_one('s', Arm(Toy, 'digits', name='once'), 1, root=root, threads=1)
     arm, slices = Arm(Toy, 'digits', name='slices'), 0
     while True:
-        row = run_one('s', arm, 1, time_budget_s=.01, resume=True, root=root, threads=1); slices += 1
+        row = run_one('s', arm, 1, time_budget_s=.055, resume=True, root=root, threads=1); slices += 1
         if slices==1: first = row; folder = root.parent/'.runs'/'s'/'digits-Toy-slices-s1'; assert list(folder.rglob('step-*'))
         if row['complete']: break
         assert verify(result_path('s', arm, 1, root))==[] and slices<200

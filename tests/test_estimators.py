@@ -133,11 +133,11 @@ def test_scale_of_the_input_does_not_matter(name, blobs, fitted):
     for c in (8., 1000., 1e-3): assert np.array_equal(tiny(name).fit(blobs[0]*c).labels_, fitted[name].labels_), c
 
 @pytest.mark.parametrize('name', DEEP)
-def test_slices_equal_one_run(name, blobs, fitted, tmp_path):
-    n,budget = 0,(.05 if 'epochs' in short(name,1) else .005) # where pretraining is all there is, a slice is short
+def test_slices_equal_one_run(name, blobs, fitted, tmp_path, ticking):
+    n = 0
     while True:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore'); m = tiny(name).fit(blobs[0], checkpoint=tmp_path, resume=True, time_budget_s=budget)
+            warnings.simplefilter('ignore'); m = tiny(name).fit(blobs[0], checkpoint=tmp_path, resume=True, time_budget_s=.055)
         n += 1; assert n<300 and m.labels_.shape==(200,)
         if m.finished_: break
     assert n>1 and np.array_equal(m.labels_, fitted[name].labels_)

@@ -117,7 +117,7 @@ def test_match_prior_sorts_both():
     assert match_prior(torch.tensor([9., 2, 5]), labels).tolist()==[5, 9, 2]
 
 
-def test_prior_and_resume(tmp_path):
+def test_prior_and_resume(tmp_path, ticking):
     x, _ = make_blobs([90, 40, 20], 4, random_state=1)
     kw = dict(epochs=10, encoder='mlp-32', batch_size=32, prior=(90, 40, 20), device='cpu', random_state=0)
     whole, n = LNSCC(3, **kw).fit(x), 0
@@ -125,7 +125,7 @@ def test_prior_and_resume(tmp_path):
         part = LNSCC(3, **kw)
         with pytest.MonkeyPatch.context() as m:
             m.setattr('warnings.warn', lambda *a, **k: None)
-            part.fit(x, checkpoint=tmp_path, resume=True, time_budget_s=.02)
+            part.fit(x, checkpoint=tmp_path, resume=True, time_budget_s=.055)
         n += 1
         if part.finished_: break
     assert n>1 and np.array_equal(part.labels_, whole.labels_)

@@ -32,11 +32,11 @@ def make(sgd=False, **kw):
     return net,Loop(net, [Setup(net), Noisy(net, sgd), second], seed=7, **kw)
 
 @pytest.mark.parametrize('sgd', [False, True])
-def test_interrupted_equals_uninterrupted(tmp_path, sgd):
+def test_interrupted_equals_uninterrupted(tmp_path, sgd, ticking):
     net,loop = make(sgd); assert loop.run()
     slices = 0
     while True:
-        n2,l2 = make(sgd, checkpoint=tmp_path, resume=True, time_budget_s=.01); slices += 1
+        n2,l2 = make(sgd, checkpoint=tmp_path, resume=True, time_budget_s=.055); slices += 1
         assert slices<500
         if l2.run(): break
     assert slices>2
