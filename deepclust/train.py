@@ -93,6 +93,7 @@ def ramp(
 class Stage:
     "One phase of a method; override what the paper needs"
     name,epochs,steps_per_epoch = 'train',0,None # epochs = 0: only `setup` runs
+    remedy = '' # what to try where a loss is not finite
     generator:torch.Generator = None # set by the loop, saved with it
     def setup(self): "Once, before the first epoch: a graph, k-means, a mixture"
     def optimizer(self)->torch.optim.Optimizer: "Built once after `setup`, by `make_optimizer`"
@@ -304,7 +305,7 @@ def run_stage(loop:Loop, stage:Stage, saved:dict|None)->bool:
     "The epochs of one stage; False when the time ran out"
     last = stage is loop.stages[-1]
     fresh = loop.at['epoch']==0 and loop.at['batch']==0
-    if fresh: stage.setup()
+    if fresh: stage.setup(); loop.skips = {}
     if fresh or saved:
         stage.opt = stage.optimizer() if stage.epochs else None
         if stage.opt: stage.base_lr = [g['lr'] for g in stage.opt.param_groups]
@@ -376,7 +377,8 @@ def check_diverged(loop:Loop, stage:Stage, losses:dict, whole:bool=False):
     if n<loop.max_skips and not whole: return
     bad = [k for k,v in losses.items() if loop.sums['weight'].get(k,1.)!=0 and not torch.isfinite(v).all()]
     what = f'loss {", ".join(map(repr,bad))} is not finite' if bad else 'the gradient is not finite'
-    saved = loop.folder and any(Path(loop.folder).glob('step-*'))
+    saved,remedy = loop.folder and any(Path(loop.folder).glob('step-*')),stage.remedy
     raise DivergedError(f'{what} since step {loop.step-n*len(loop.skips)+1} (stage {stage.name!r}, {n} steps skipped in a row). '
                         f'Try a smaller lr, or loss_weights={{{(bad or ["NAME"])[0]!r}: 0}} to find the cause, in a new run'
+                        + (f'; {remedy}' if remedy else '')
                         + (f'; the last good state is in {loop.folder}' if saved else ''))

@@ -327,7 +327,8 @@ def test_divergence_is_named_and_the_last_good_state_stands(blobs, tmp_path, mon
     monkeypatch.setattr(vade.VadeStage, 'losses', thrown)
     kw = {**SMALL, 'pretrain_epochs': 2, 'logvar': 'none'}
     m = VaDE(3, **kw)
-    says = r"'spread'.*since step \d+ .*'cluster'.*lr.*last good state"
+    first = 2*-(-len(blobs[0])//SMALL['batch_size'])+7                                        # after two epochs of pretraining
+    says = rf"'spread'.*since step {first} .*'cluster'.*lr.*logvar='tanh'.*last good state"
     with pytest.raises(DivergedError, match=says): m.fit(blobs[0], checkpoint=tmp_path)
     assert m.history_['first_bad_step'][-1]==6
     for bound in ('tanh', 'clamp', 'softclip'):                                             # what a bound is for
