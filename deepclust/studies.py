@@ -26,6 +26,7 @@ class Arm:
     name:str|None = None # tells arms of one method and data set apart
     cost_s:float|None = None # expected seconds a run, on one core of a CPU
     gpu_s:float|None = None # expected seconds on an accelerator; given where a CPU is hopeless
+    given:dict = field(default_factory=dict) # labels the method is told: 'share' or 'per_class', 'flip' (wrong), 'test' (held out)
 
     @property
     def label(self)->str: return self.method if isinstance(self.method,str) else self.method.__name__
@@ -61,9 +62,10 @@ def arm(
     diff:dict|None=None, # parameters
     paper:str|None=None, # preset
     gpu_s:float|None=None, # seconds on an accelerator
+    given:dict|None=None, # labels the method is told
 )->Arm: # with the protocol of the data set
     "An arm under the usual protocol of its data set"
-    return Arm(method, dataset, diff or {}, paper, PROTOCOLS.get(dataset,'train+test'), name, cost_s, gpu_s)
+    return Arm(method, dataset, diff or {}, paper, PROTOCOLS.get(dataset,'train+test'), name, cost_s, gpu_s, given or {})
 
 # %% ../nbs/72_studies.ipynb #f1d23989
 DIGITS_COSTS = {'LNSCC':10, 'KMeans':1, 'Ward':1, 'SpectralClustering':3, 'GaussianMixture':2, 'UMAP+KMeans':30, 'UMAP+HDBSCAN':30,

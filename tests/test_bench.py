@@ -7,8 +7,9 @@ from torch import nn
 
 import deepclust.bench as bench
 from deepclust.base import DeepClusterer
-from deepclust.bench import (KEYS, PEERS, STUDIES, Arm, Peer, Study, claim, commit, main, markdown_table, number, obstacle, pending,
-                             read_results, result_path, results_root, run, run_one, run_peer, score_labels, state, summarise, thin, verify)
+from deepclust.bench import (KEYS, PEERS, STUDIES, Arm, Peer, Study, claim, commit, give_labels, main, markdown_table, number,
+                             obstacle, pending, read_results, result_path, results_root, run, run_one, run_peer, score_labels,
+                             state, summarise, thin, verify)
 from deepclust.data import load
 from deepclust.metrics import scores
 from deepclust.train import Stage, make_optimizer
@@ -320,3 +321,37 @@ def test_committed_results(path):
 def test_nothing_else_in_results():
     files = [p for p in (REPO/'results').rglob('*') if p.is_file() and p.name!='.gitkeep']
     assert [p for p in files if p.suffix!='.json' or p.parent.parent!=REPO/'results']==[]
+
+
+# ---- a few labels
+
+def test_labels_are_given_alike_to_every_class():
+    y = np.repeat([0, 1, 2], [50, 30, 4])
+    for given, counts in ((dict(share=.1), [5, 3, 1]), (dict(per_class=2), [2, 2, 2]), (dict(share=1.), [50, 30, 4]),
+                          (dict(per_class=9), [9, 9, 4])):
+        told = give_labels(y, given, seed=3)
+        assert (told[told>=0]==y[told>=0]).all() and [(told==j).sum() for j in range(3)]==counts
+    assert np.array_equal(give_labels(y, dict(share=.1), 3), give_labels(y, dict(share=.1), 3))
+    assert not np.array_equal(give_labels(y, dict(share=.1), 3), give_labels(y, dict(share=.1), 4))
+    wrong = give_labels(y, dict(share=1., flip=.25), 0)
+    assert (wrong!=y).sum()==21 and wrong.min()==0 and wrong.max()==2
+    with pytest.raises(ValueError, match='per_class'): give_labels(y, dict(n=3))
+
+
+def test_a_method_is_told_and_scored_on_what_it_never_saw(root):
+    arm = Arm('DCGMM', 'digits', dict(encoder='mlp-32', pretrain_epochs=2, epochs=2, n_pairs=500), given=dict(share=.5, test=.1, flip=.1))
+    row = run_one('s', arm, 0, root=root, threads=1)
+    assert verify(result_path('s', arm, 0, root))==[] and row['protocol'].endswith('50 % labels, 10 % of them wrong; 10 % held out')
+    assert row['diff']['given']==arm.given==row['params']['given'] and 0<row['metrics']['test_acc']<=1 and row['metrics']['test_nmi']<=1
+    study = Study('s', '', [arm], seeds=1)
+    assert state(study, arm, 0, root)=='done'
+    assert state(study, Arm('DCGMM', 'digits', arm.diff, given=dict(share=.2)), 0, root)=='outdated'
+
+
+def test_label_spreading_is_told_too(root):
+    arm = Arm('LabelSpreading', 'digits', given=dict(per_class=4, test=.2), name='four')
+    row = run_one('s', arm, 0, root=root, threads=1)
+    assert row['metrics']['acc']>.8 and row['metrics']['test_acc']>.8 and state(Study('s', '', [arm], seeds=1), arm, 0, root)=='done'
+    assert verify(result_path('s', arm, 0, root))==[]
+    other = run_one('s', Arm('SelfTraining', 'digits', given=dict(per_class=4), name='four'), 0, root=root, threads=1)
+    assert 'test_acc' not in other['metrics'] and other['metrics']['acc']>.6
