@@ -169,22 +169,20 @@ AE_STUDIES = [
         question='What do likelihood, masking, the interval of the target and the optimiser change?')]
 
 # %% ../nbs/72_studies.ipynb #d8cbc4f6
-PROVOKED = {'encoder':'mlp-8192', 'logvar':'none', 'logvar_init':'random', 'gmm':'diag', 'log_space':False, 'pretrain_epochs':20,
-    'epochs':5, 'lr':1e-2}
+PROVOKED = {'encoder':'mlp-8192', 'logvar':'none', 'logvar_init':'random', 'gmm':'diag', 'log_space':False, 'rescale':False,
+    'pretrain_epochs':20, 'epochs':5, 'lr':1e-2}
 LOG = {'log_space':True}
 REMEDIES = {'none':{}, 'terms 3 and 1b x 0.01':{'loss_weights':{'entropy':.01,'spread':.01}},
     'reconstruction x 0.001':{'loss_weights':{'reconstruction':1e-3}},
     'mixture at 0 and 1':{'gmm':'zero'}, 'lr 1e-3 batch 64':{'lr':1e-3,'batch_size':64}, 'squared error':{'likelihood':'gaussian'},
     'clamp 1':{'logvar':'clamp'}, 'unit':{'logvar':'unit'}, 'clamp 10':{'logvar':'clamp-wide'}, 'softclip 10':{'logvar':'softclip'},
-    'tanh 5':{'logvar':'tanh'},
-    'softsign 5':{'logvar':'softsign'}, 'softplus':{'logvar':'softplus'}, 'head at 0':{'logvar_init':'zero'},
-    'head of mu':{'logvar_init':'mu'},
-    'log space':LOG,
-    'log space clamp 1':LOG|{'logvar':'clamp'}, 'log space tanh 5':LOG|{'logvar':'tanh'}, 'log space softclip 10':LOG|{'logvar':'softclip'},
-    'all three':LOG|{'logvar':'tanh','logvar_init':'zero'}}
+    'tanh 5':{'logvar':'tanh'}, 'softsign 5':{'logvar':'softsign'}, 'softplus':{'logvar':'softplus'}, 'head at 0':{'logvar_init':'zero'},
+    'head of mu':{'logvar_init':'mu'}, 'log space':LOG}
+REMEDIES |= {f'log space {n}':LOG|REMEDIES[n] for n in ('clamp 1','tanh 5','softclip 10','softsign 5')}
+REMEDIES |= {'log space tanh 2':LOG|{'logvar':'tanh','logvar_cap':2.}, 'all three':LOG|{'logvar':'tanh','logvar_init':'zero'}}
 VADE_CHOICES = {'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'}, 'no batch norm':{'norm':None}, 'fixed pi':{'learn_pi':False},
-    'clamp 1':{'logvar':'clamp'},
-    'softclip 10':{'logvar':'softclip'}, 'unit':{'logvar':'unit'}, 'head of mu':{'logvar_init':'mu'}}
+    'clamp 1':{'logvar':'clamp'}, 'tanh 1':{'logvar_cap':1.}, 'tanh 2':{'logvar_cap':2.}, 'tanh -6 to 0':{'logvar_cap':(-6.,0.)},
+    'softclip 10':{'logvar':'softclip'}, 'softsign 5':{'logvar':'softsign'}, 'unit':{'logvar':'unit'}, 'head of mu':{'logvar_init':'mu'}}
 
 VADE_STUDIES = [
     Study('logvar', 'VaDE: what keeps the log-variance finite', [arm('VaDE','digits',20,n,PROVOKED|d) for n,d in REMEDIES.items()]

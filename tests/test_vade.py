@@ -171,6 +171,8 @@ def test_bounds(how):
 def test_a_cap_of_ones_own_and_dead_shares():
     x = torch.tensor([[-3., -.5, .5, 3.]])
     assert bound_logvar(x, 'tanh', 2.).abs().max()<2 and bound_logvar(x, 'clamp', 2.).tolist()==[[-2, -.5, .5, 2]]
+    y = bound_logvar(torch.tensor([-99., -3., 99.]), 'tanh', (-6, 0)); assert y.tolist()==pytest.approx([-6, -3, 0])
+    assert bound_logvar(x, 'clamp', [-2., 0.]).tolist()==[[-2, -.5, 0, 0]]
     assert dead_share(x, 'clamp')==.5 and dead_share(x, 'tanh')==0 and dead_share(x, 'none')==0 and dead_share(x, 'unit')==1
     assert dead_share(torch.full((2, 2), torch.nan), 'tanh')==1
 
@@ -338,7 +340,7 @@ def test_divergence_is_named_and_the_last_good_state_stands(blobs, tmp_path, mon
 
 @pytest.mark.parametrize('kw,what', [
     (dict(logvar='tan'), 'tanh'), (dict(gmm='fit'), 'full'), (dict(logvar_init='one'), 'zero'), (dict(norm='layer'), 'batch'),
-    (dict(logvar_cap=0), 'logvar_cap'), (dict(beta=-1), 'beta'), (dict(pretrain_lr=0), 'pretrain_lr'),
+    (dict(logvar_cap=0), 'logvar_cap'), (dict(logvar_cap=(1, -1)), 'low < high'), (dict(beta=-1), 'beta'), (dict(pretrain_lr=0), 'pretrain_lr'),
     (dict(loss_weights={'kl': 1}), 'entropy'), (dict(likelihood='bernoulli'), r'0\.\.1')])
 def test_misuse(blobs, kw, what):
     with pytest.raises(ValueError, match=what): VaDE(3, **{**SMALL, **kw}).fit(blobs[0])

@@ -132,9 +132,10 @@ LOGVAR_CAPS = {'none':math.inf, 'clamp':1., 'clamp-wide':10., 'unit':0., 'tanh':
 def bound_logvar(
     x:Tensor, # (b, e) what the head gives
     how:str='tanh', # a key of `LOGVAR_CAPS`
-    cap:float|None=None, # largest |log σ²|; None: the one in `LOGVAR_CAPS`
+    cap:float|tuple|None=None, # largest |log σ²|, or (low, high); None: the one in `LOGVAR_CAPS`
 )->Tensor: # (b, e) log-variances
     "Keep a log-variance in bounds"
+    if isinstance(cap, (tuple,list)): mid = sum(cap)/2; return mid+bound_logvar(x-mid, how, cap[1]-mid)
     a = LOGVAR_CAPS[how] if cap is None else cap
     if how in ('clamp','clamp-wide'): return x.clamp(-a, a)
     if how=='tanh': return a*torch.tanh(x/a)
@@ -143,11 +144,17 @@ def bound_logvar(
     if how=='softplus': return 2*log_softplus(x)
     return torch.zeros_like(x) if how=='unit' else x
 
+# %% ../../nbs/methods/24_vade.ipynb #b3056e34
+def check_cap(v):
+    "A magnitude, a pair, or None"
+    if not isinstance(v, (tuple,list)): return v is None or check_float(v,'logvar_cap',low=0,open_low=True)
+    if len(v)!=2 or not v[0]<v[1]: raise ValueError(f'logvar_cap={v!r}: pass one positive number, or (low, high) with low < high')
+
 # %% ../../nbs/methods/24_vade.ipynb #9a0ec240
 def dead_share(
     x:Tensor, # (b, e) what the head gives
     how:str, # a key of `LOGVAR_CAPS`
-    cap:float|None=None, # as in `bound_logvar`
+    cap:float|tuple|None=None, # as in `bound_logvar`
 )->float: # 0..1
     "Share of units whose gradient the bound cuts to less than a thousandth"
     x = x.detach().clone().requires_grad_()
@@ -271,7 +278,7 @@ class VaDE(Autoencoding):
         likelihood:str='auto', # 'bernoulli', 'gaussian', or 'auto': bernoulli where X lies in 0..1
         learn_pi:bool=True, # whether cluster weights are learned; False: 1/k each, as in DC-GMM
         logvar:str='tanh', # bound of the log-variance: a key of `LOGVAR_CAPS`
-        logvar_cap:float|None=None, # its largest magnitude; None: that of `LOGVAR_CAPS`
+        logvar_cap:float|tuple|None=None, # its largest magnitude, or (low, high); None: that of `LOGVAR_CAPS`
         logvar_init:str='narrow', # start of that head: 'narrow' (σ² = 0.1), 'zero', 'random', or 'mu', a copy of that one
         gmm:str='full', # start of the mixture: by one with 'full' or 'diag' covariances, or 'zero': all alike
         rescale:bool=True, # after pretraining, measure the code in units of its clusters' spread
@@ -302,7 +309,7 @@ class VaDE(Autoencoding):
         super()._check_params()
         allowed = dict(logvar=LOGVAR_CAPS, logvar_init=('narrow','zero','random','mu'), gmm=('full','diag','zero'), norm=('batch',None))
         for name,choices in allowed.items(): check_choice(getattr(self,name), name, choices)
-        if self.logvar_cap is not None: check_float(self.logvar_cap,'logvar_cap',low=0,open_low=True)
+        check_cap(self.logvar_cap)
         check_float(self.beta,'beta',low=0); check_float(self.pretrain_lr,'pretrain_lr',low=0,open_low=True)
     def _build(self, shape):
         net = super()._build(shape); k,e = self.n_clusters,self.embedding_dim
