@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy.special import rel_entr, softmax, xlogy
 
-from deepclust.losses import kl_div, kl_div_log, kl_to_prior, negative_entropy, target_distribution
+from deepclust.losses import (gathered, kl_div, kl_div_log, kl_to_prior, negative_entropy, nt_xent, student_t, student_t_logits, summed,
+                              target_distribution)
 
 
 def probabilities(b=30, k=7, sharp=3., seed=0):
@@ -104,3 +105,68 @@ def test_kl_to_prior():
     ga, = torch.autograd.grad(kl_to_prior(a, torch.ones(7)), a)
     gb, = torch.autograd.grad(negative_entropy(b), b)
     torch.testing.assert_close(ga - ga.mean(), gb - gb.mean())
+
+
+@pytest.mark.parametrize('dof', [.5, 1., 7.])
+def test_student_t_against_float64(dof):
+    rng = np.random.default_rng(0)
+    z, c = rng.normal(size=(9, 3))*4, rng.normal(size=(5, 3))
+    q = (1+((z[:, None]-c)**2).sum(2)/dof)**(-(dof+1)/2)
+    q /= q.sum(1, keepdims=True)
+    np.testing.assert_allclose(student_t(torch.from_numpy(z), torch.from_numpy(c), dof), q, atol=1e-6)
+
+
+def test_student_t_survives_extremes():
+    z = torch.tensor([[1e18], [0.], [-1e18]], requires_grad=True)
+    q = student_t_logits(z, torch.tensor([[0.], [1e3]])).log_softmax(1)
+    q.sum().backward()
+    assert torch.isfinite(q).all() and torch.isfinite(z.grad).all()
+
+
+@pytest.mark.parametrize('tau', [.1, .5, 2.])
+def test_nt_xent_against_a_float64_loop(tau):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 5, 3))
+    z = np.concatenate([a, b])
+    z = z/np.linalg.norm(z, axis=1, keepdims=True)
+    loss = 0.
+    for i in range(10):
+        others = sum(np.exp(z[i]@z[j]/tau) for j in range(10) if j!=i)
+        loss -= np.log(np.exp(z[i]@z[(i+5)%10]/tau)/others)/10
+    t = lambda v: torch.from_numpy(v).float()
+    assert abs(nt_xent(t(a), t(b), tau).item()-loss)<1e-5
+    assert abs(nt_xent(t(b), t(a), tau).item()-loss)<1e-5 and abs(nt_xent(3*t(a), t(b), tau).item()-loss)<1e-5
+
+
+def test_nt_xent_limits():
+    z = torch.eye(4)
+    assert nt_xent(torch.ones(8, 2), torch.ones(8, 2)).item()==pytest.approx(np.log(15), abs=1e-5)
+    assert nt_xent(z, z, .01).item()<1e-6 and nt_xent(z[:1], z[1:2]).item()==0
+    assert nt_xent(z, z).item()<nt_xent(z, z.roll(1, 0)).item()
+    with torch.autocast('cpu', torch.bfloat16): assert nt_xent(z, z.roll(1, 0)).item()==nt_xent(z, z.roll(1, 0)).item()
+    x = torch.randn(3, 4, requires_grad=True)
+    nt_xent(x, x.detach()+.1).backward()
+    assert torch.isfinite(x.grad).all() and x.grad.abs().sum()>0
+
+
+@pytest.mark.parametrize('dtype,tol', [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 1e-5)])
+def test_nt_xent_precision_and_gradient(dtype, tol):
+    a, b = torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    z = torch.cat([a, b]).double()
+    z = z/z.norm(dim=1, keepdim=True)
+    s = (z@z.T/.5)-torch.diag(torch.full((14,), torch.inf))
+    want = (s.logsumexp(1)-s[torch.arange(14), torch.arange(14).roll(7)]).mean()
+    assert abs(nt_xent(a, b).item()-want.item())<tol
+    if dtype==torch.float64: assert torch.autograd.gradcheck(nt_xent, (a.requires_grad_(), b.requires_grad_()))
+
+
+def test_without_processes_gathering_changes_nothing():
+    a, b = torch.randn(2, 7, 4)
+    assert gathered(a) is a and not summed(a.requires_grad_()).requires_grad
+    assert torch.equal(nt_xent(a, b, gather=True), nt_xent(a, b))
+
+
+def test_student_t_keeps_doubles_and_widens_halves():
+    z, c = torch.randn(5, 3), torch.randn(2, 3)
+    assert student_t(z.double(), c.double()).dtype==torch.float64 and student_t(z.bfloat16(), c).dtype==torch.float32
+    assert torch.autograd.gradcheck(student_t, (z.double().requires_grad_(), c.double().requires_grad_()))
