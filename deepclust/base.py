@@ -88,6 +88,7 @@ def enough(
 class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     "scikit-learn's face, training, prediction, saving; a method fills in five small hooks"
     _losses = () # names that `loss_weights` may use
+    _vectors_instead = 'reshape the vectors to pictures, or use a method for vectors' # what an image method says to them
     def _build(self, shape:tuple)->nn.Module: raise NotImplementedError
     def _stages(self, x:Tensor)->list: raise NotImplementedError
     def _embed(self, x:Tensor)->Tensor: raise NotImplementedError
@@ -181,7 +182,7 @@ def as_input(
     if not reset: check_is_fitted(est)
     if is_table(X):
         if est._images(): raise ValueError(f'{type(est).__name__} takes images, (n, h, w[, c]) or (n, c, h, w), and X has shape '
-                                           f'{np.shape(X)}: reshape the vectors to pictures, or use a method for vectors')
+                                           f'{np.shape(X)}: {est._vectors_instead}')
         X = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
         X = validate_data(est, X, reset=reset, accept_sparse='csr', dtype=[np.float64,np.float32])
         X = X.toarray() if hasattr(X,'toarray') else X if X.flags.writeable else X.copy() # torch warns of read-only memory

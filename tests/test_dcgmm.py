@@ -8,13 +8,14 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 
-from deepclust.augment import Contrast, Flip, RandomCrop, pick_recipe
+from deepclust.augment import Contrast, Flip, Pad, RandomCrop, Rotate, pick_recipe
 from deepclust.base import load_model
 from deepclust.constraints import Constraints
 from deepclust.core import CheckpointError
 from deepclust.methods.autoencoder import AutoencoderKMeans
-from deepclust.methods.dcgmm import (DCGMM, AugmentedViews, AugmentLinks, PairLinks, check_known, choose_links, constraint_term,
-                                     feature_views, frozen_looks, image_looks, linked_batches, pretrained_encoder, view_ops)
+from deepclust.methods.dcgmm import (AUGMENT_ALPHA, DCGMM, AugmentedViews, AugmentLinks, DcgmmStage, PairLinks, check_known,
+                                     choose_links, constraint_term, feature_views, frozen_looks, image_looks, linked_batches,
+                                     pretrained_encoder, view_ops)
 from deepclust.methods.vade import VaDE
 from deepclust.metrics import cluster_accuracy
 
@@ -131,7 +132,10 @@ def test_frozen_views_of_a_sample_differ():
 @pytest.mark.parametrize('recipe,kinds', [('auto', {RandomCrop, Flip, Contrast}), ('crop', {RandomCrop, Flip}), ('colour', {Contrast})])
 def test_recipes_of_links(recipe, kinds):
     assert {type(o) for o in view_ops(recipe, (3, 32, 32)).ops}==kinds
-    assert {type(o) for o in view_ops(recipe, (1, 28, 28)).ops}==kinds-{Flip}, 'characters are not mirrored'
+    small = {RandomCrop: {Pad, RandomCrop, Rotate}, Contrast: {Contrast}}
+    of_characters = {type(o) for o in view_ops(recipe, (1, 28, 28)).ops}
+    assert of_characters==set().union(*(small.get(o, set()) for o in kinds)), 'small shifts'
+    assert {type(o) for o in view_ops('ozsoy-cifar10', (1, 28, 28)).ops}=={RandomCrop, Contrast}, 'characters are not mirrored'
     for shape in ((3, 32, 32), (1, 8, 8), (1, 28, 28)): assert view_ops(recipe, shape)(torch.rand(2, *shape)).shape==(2, *shape)
 
 
@@ -235,7 +239,7 @@ def test_check_known():
     assert check_known([0., 1, -1], 3, 2).tolist()==[0, 1, -1] and check_known(torch.tensor([1, 0]), 2, 2).dtype==np.int64
 
 
-@pytest.mark.parametrize('kw', [{}, dict(constraints='augment')])
+@pytest.mark.parametrize('kw', [{}, dict(constraints='augment'), dict(pretrain='contrastive')])
 def test_interrupted_is_uninterrupted(blobs, pictures, tmp_path, kw):
     X, y = pictures if kw else blobs
     X = X if kw else X*1.
@@ -264,13 +268,13 @@ def test_save_and_load(blobs, tmp_path):
 @pytest.mark.parametrize('recipe', ['auto', 'crop', 'colour', 'simclr-0.5'])
 def test_augment(pictures, encoder, recipe):
     m = tiny(constraints='augment', encoder=encoder, recipe=recipe, n_pairs=50, epochs=2, pretrain_epochs=1).fit(pictures[0])
-    assert np.array_equal(m.predict(pictures[0]), m.labels_) and all(np.isfinite(m.history_[c][-1]) for c in m._losses)
+    assert np.array_equal(m.predict(pictures[0]), m.labels_) and all(np.isfinite(m.history_[c][-1]) for c in m._losses if c!='contrastive')
     assert m.inverse_transform(m.cluster_centers_).shape==(3, 3, 16, 16) and m.sample(2, random_state=0)[0].shape==(2, 3, 16, 16)
     assert m.history_.rows[-1]['skipped']==0
 
 
 def test_augment_is_for_images_and_alone(blobs, pictures):
-    with pytest.raises(ValueError, match='images'): tiny(constraints='augment').fit(blobs[0])
+    with pytest.raises(ValueError, match='takes images.*AugmentedViews'): tiny(constraints='augment').fit(blobs[0])
     with pytest.raises(ValueError, match='makes its own links'):
         tiny(constraints='augment').fit(pictures[0], constraints=Constraints([(0, 1)]))
     a, b = (tiny(constraints='augment', epochs=1, pretrain_epochs=1).fit(pictures[0], y) for y in (None, pictures[1]))
@@ -353,4 +357,44 @@ def test_init_that_does_not_fit(blobs):
 def test_restarts_and_papers(blobs):
     assert tiny(n_init=2).fit(*blobs).labels_.shape==(120,)
     p = DCGMM.paper()
-    assert (p.epochs, p.batch_size, p.norm, p.learn_pi)==(500, 256, None, False) and DCGMM.paper('cifar10').encoder=='vgg-2'
+    assert (p.epochs, p.batch_size, p.norm, p.learn_pi, p.alpha)==(500, 256, None, False, None) and DCGMM.paper('cifar10').encoder=='vgg-2'
+    for data, size in (('features', 256), ('cifar10', 128), ('stl10', 64)):
+        own = DCGMM.paper(data, 'augment')
+        assert (own.batch_size, own.alpha, own.explain_views, own.recipe)==(size, 1e4, True, 'ozsoy-cifar10')
+
+
+# ---- what the views are for
+
+def test_views_enter_the_constraint_term_only(pictures):
+    kw = dict(constraints='augment', epochs=2, pretrain_epochs=1, batch_size=30)
+    m = tiny(**kw).fit(pictures[0])
+    assert m.history_['weight_constraint'][-1]==AUGMENT_ALPHA and m.history_['weight_reconstruction'][-1]==1
+    links = AugmentLinks(image_looks(view_ops('auto', (3, 16, 16))), torch.arange(90), 8, 3, None)
+    stage = DcgmmStage(m, torch.from_numpy(pictures[0]), links)
+    stage.generator = torch.Generator().manual_seed(0)
+    losses = {p: stage.losses(p, torch.arange(8), stage.prepare(p, torch.arange(8))) for p in ('cluster', 'links')}
+    assert set(losses['links'])=={'constraint'} and 'constraint' not in losses['cluster'] and 'reconstruction' in losses['cluster']
+    m.explain_views = True
+    stage = DcgmmStage(m, stage.x, stage.links)
+    stage.generator = torch.Generator().manual_seed(0)
+    assert set(stage.losses('links', torch.arange(8), stage.prepare('links', torch.arange(8))))=={'constraint', *losses['cluster']}
+    assert not same_weights(m, tiny(**kw, explain_views=True).fit(pictures[0]))
+
+
+def test_without_the_term_views_change_nothing_but_the_order(pictures):
+    "Constraint batches without a term make no step: the plain ones alone are left"
+    kw = dict(constraints='augment', epochs=2, pretrain_epochs=1, loss_weights={'constraint': 0})
+    m = tiny(**kw).fit(pictures[0])
+    assert np.isfinite(m.history_['reconstruction'][-1]) and m.history_.rows[-1]['skipped']==0
+
+
+def test_pretraining_by_contrast(pictures):
+    X = pictures[0]
+    m = tiny(pretrain='contrastive', encoder='vgg-2', epochs=2).fit(X)
+    rows = [r for r in m.history_.rows if r['stage']=='pretrain']
+    assert len(rows)==4 and rows[-1]['contrastive']<rows[0]['contrastive'] and rows[0]['weight_reconstruction']==1e-3
+    assert np.array_equal(m.predict(X), m.labels_)
+    assert same_weights(m, tiny(pretrain='contrastive', encoder='vgg-2', epochs=2).fit(X))
+    assert tiny(pretrain='contrastive', constraints='augment', epochs=1).fit(X).labels_.shape==(90,)
+    with pytest.raises(ValueError, match='pretrain'): tiny(pretrain='simclr').fit(X)
+    with pytest.raises(ValueError, match='takes images'): tiny(pretrain='contrastive').fit(X.reshape(90, -1)*1.)
