@@ -6,7 +6,9 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, make_blobs
 
 from deepclust.core import generator
-from deepclust.kmeans import KMeansResult, _kmeans_torch, cluster_sums, kmeans, kmeans_plusplus, lloyd, nearest_center
+from deepclust.kmeans import (KMeansResult, _kmeans_torch, check_labels, cluster_sums, kmeans, kmeans_plusplus, lloyd, nearest_center,
+                              seeded_kmeans)
+from deepclust.methods.shallow import KMeans as ShallowKMeans, SeededKMeans
 
 
 def blobs(n=600, k=6, d=5, seed=0, dtype=torch.float32):
@@ -133,3 +135,103 @@ def test_bad_data():
     with pytest.raises(ValueError, match='NaN'): kmeans(torch.full((5, 2), torch.nan), 2)
     with pytest.raises(ValueError, match='flatten'): kmeans(torch.zeros(5, 2, 2), 2)
     assert not kmeans(torch.randn(10, 2).requires_grad_(), 2).centers.requires_grad
+
+
+# ---- with a few labels
+
+def reference(x, y, k, steps=300):
+    "Algorithm 1 by loops, in float64"
+    x, c = np.asarray(x, np.float64), np.stack([np.asarray(x, np.float64)[y == j].mean(0) for j in range(k)])
+    labels = None
+    for _ in range(steps):
+        new = np.array([y[i] if y[i] >= 0 else ((x[i] - c)**2).sum(1).argmin() for i in range(len(x))])
+        if labels is not None and (new == labels).all(): break
+        labels = new
+        c = np.stack([x[labels == j].mean(0) for j in range(k)])
+    return c, labels
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_seeded_against_loops(seed):
+    x, truth = make_blobs(200, n_features=4, centers=5, cluster_std=3., random_state=seed)
+    rng = np.random.default_rng(seed)
+    y = np.where(rng.random(200) < .15, truth, -1)
+    y[[np.flatnonzero(truth == j)[0] for j in range(5)]] = range(5)
+    y[np.flatnonzero(y >= 0)[0]] = (y[np.flatnonzero(y >= 0)[0]] + 1) % 5      # one wrong label: it stays all the same
+    if len(set(y[y >= 0])) < 5: pytest.skip('the wrong label emptied a class')
+    r = seeded_kmeans(torch.tensor(x), y, 5, tol=0.)
+    c, labels = reference(x, y, 5)
+    np.testing.assert_allclose(r.centers, c, atol=1e-9)
+    assert np.array_equal(r.labels, labels) and np.array_equal(r.labels.numpy()[y >= 0], y[y >= 0])
+    assert abs(r.inertia - ((x - c[labels])**2).sum()) < 1e-6 * r.inertia
+    f32 = seeded_kmeans(torch.tensor(x).float(), y, 5, tol=0.)
+    assert (f32.labels == r.labels).float().mean() > .99 and f32.centers.dtype == torch.float32
+
+
+def test_seeds_of_clusters_without_label():
+    x = torch.cat([torch.randn(60, 2, generator=generator(g)) + 50 * g for g in range(4)])
+    y = torch.full((240,), -1)
+    y[0], y[61] = 0, 1
+    for seed in range(10):
+        with pytest.warns(UserWarning, match='clusters 2, 3 of 4'): r = seeded_kmeans(x, y, 4, seed=seed)
+        groups = [set(r.labels[60 * g:60 * g + 60].tolist()) for g in range(4)]
+        assert groups[0] == {0} and groups[1] == {1} and sorted(map(len, groups)) == [1] * 4 and groups[2] != groups[3]
+    with pytest.raises(ValueError, match='clusters 2, 3 of 4'): seeded_kmeans(x, y, 4, strict=True)
+    with pytest.raises(ValueError, match='clusters 0, 1, 2, 3 of 4'): seeded_kmeans(x, None, 4, strict=True)
+
+
+def test_nothing_and_everything_labelled():
+    x, k = DATA['blobs']
+    plain, none = kmeans(x, k, seed=3), seeded_kmeans(x, np.full(len(x), -1), k, seed=3)
+    assert torch.equal(plain.labels, none.labels) and torch.equal(plain.labels, seeded_kmeans(x, None, k, seed=3).labels)
+    y = torch.arange(len(x)) % k
+    r = seeded_kmeans(x, y, k)
+    assert torch.equal(r.labels, y) and r.n_iter <= 2
+    for j in range(k): torch.testing.assert_close(r.centers[j], x[y == j].mean(0), rtol=1e-4, atol=1e-4)
+    with pytest.warns(UserWarning, match='clusters 1 of 2'): r = seeded_kmeans(x, torch.zeros(len(x), dtype=torch.int64), 2)
+    assert (r.labels == 0).all() and torch.isfinite(r.centers).all()          # nobody is left to join cluster 1
+
+
+def test_known_points_fill_no_empty_cluster():
+    x = torch.tensor([[0.], [.1], [100.], [5.], [5.1]])
+    y = torch.tensor([0, -1, 0, 1, -1])                     # the far point is known to be of class 0, far from its centre
+    r = lloyd(x, torch.tensor([[[50.], [60.], [70.]]]), y=y)
+    assert r.labels[0, [0, 2, 3]].tolist() == [0, 0, 1] and 2 in r.labels[0, [1, 4]]
+
+
+def test_seeded_inertia_never_rises():
+    x, k = DATA['digits']
+    truth = torch.tensor(load_digits().target)
+    y = torch.where(torch.rand(len(x), generator=generator(0)) < .05, truth, -1)
+    inertia = [seeded_kmeans(x, y, k, max_iter=i, tol=0.).inertia for i in range(1, 10)]
+    assert all(b <= a * (1 + 1e-6) for a, b in zip(inertia, inertia[1:]))
+
+
+@pytest.mark.parametrize('y,what', [
+    ([0, 1, 2], 'outside -1..1'), ([0, -2, 1], 'y\\[1\\]=-2'), ([0, 1], 'shape'), ([[0], [1], [1]], 'shape'), ([0., .5, 1.], 'integers'),
+    ([0, np.nan, 1], '1 NaN, the first y\\[1\\]'), (['a', 'b', 'c'], 'integers'), ([True, False, True], 'integers'),
+    ([0, None, 1], 'object')])
+def test_bad_labels(y, what):
+    with pytest.raises(ValueError, match=what): check_labels(y, 3, 2)
+    with pytest.raises(ValueError, match=what): seeded_kmeans(torch.randn(3, 2), y, 2)
+
+
+def test_good_labels():
+    for y in ([0., -1., 1.], torch.tensor([0, -1, 1]), np.array([0, -1, 1], np.int8)):
+        got = check_labels(y, 3, 2)
+        assert got.dtype == np.int64 and got.tolist() == [0, -1, 1]
+
+
+def test_seeded_estimator():
+    x, truth = make_blobs(150, centers=3, cluster_std=2., random_state=1)
+    y = np.where(np.arange(150) < 20, truth, -1)
+    m = SeededKMeans(3, random_state=0).fit(x, y)
+    assert np.array_equal(m.labels_, m.predict(x)) and np.array_equal(m.labels_, m.predict_proba(x).argmax(1))
+    want = seeded_kmeans(torch.tensor(x).float(), y, 3)
+    np.testing.assert_allclose(m.cluster_centers_, want.centers, rtol=1e-5)
+    assert (np.where(y >= 0, y, m.labels_) == want.labels.numpy()).all() and not hasattr(m, '_y')
+    assert np.array_equal(SeededKMeans(3, random_state=0).fit_predict(x, y), m.labels_)
+    assert SeededKMeans(3, random_state=0).fit(x).inertia_ == pytest.approx(ShallowKMeans(3, random_state=0).fit(x).inertia_, rel=1e-4)
+    with pytest.raises(ValueError, match='no labelled'): SeededKMeans(3, strict=True).fit(x)
+    with pytest.raises(ValueError, match='NaN'): SeededKMeans(3).fit(x, np.where(y < 0, np.nan, y))
+    with pytest.raises(ValueError, match='outside'): SeededKMeans(3).fit(x, truth + 1)
