@@ -18,21 +18,25 @@ METHODS = {m.name:m for m in [
     Method('Ward',               'methods.shallow', 'vectors', 'none', 'agglomerative, least variance; transductive, n up to 30 000'),
     Method('SpectralClustering', 'methods.shallow', 'vectors', 'none', 'normalised cut of a neighbour graph; transductive'),
     Method('GaussianMixture',    'methods.shallow', 'vectors', 'none', 'expectation maximisation; ellipses'),
+    Method('SeededKMeans',       'methods.shallow', 'vectors', 'some', 'k-means that starts at a few labelled samples'),
     Method('AutoencoderKMeans',  'methods.autoencoder', 'vectors', 'none', 'k-means on the code of an autoencoder'),
     Method('DEC',                'methods.dec',     'vectors', 'none', 'an encoder learns its own bolder assignment'),
     Method('IDEC',               'methods.dec',     'vectors', 'none', 'DEC that keeps its decoder, and so the structure of the data'),
     Method('VaDE',               'methods.vade',    'vectors', 'none', 'variational autoencoder with a mixture as prior; draws samples'),
     Method('DCGMM',              'methods.dcgmm',   'vectors', 'pairs', 'VaDE told which samples belong together'),
+    Method('ClusterNet',         'methods.clusternet', 'vectors', 'some', 'an autoencoder, a few labels, and pairs by guessed ones'),
     Method('ContrastiveAutoencoder', 'methods.contrastive_ae', 'images', 'none', 'reconstruction and contrast on one code; then k-means'),
     Method('NAT',                'methods.nat',     'images',  'none', 'features by swapping noise targets; labels by k-means'),
     Method('RotNet',             'methods.rotnet',  'images',  'none', 'features by telling quarter turns apart; labels by k-means'),
     Method('MMDC',               'methods.mmdc',    'images',  'none', 'one-hot targets swapped within each batch; the rotation task'),
+    Method('ContrastiveDEC',     'methods.contrastive_dec', 'images', 'none', 'contrast between images; learnable centres gather them'),
     Method('LNSCC',              'methods.lnscc',   'vectors', 'none', 'graph-contrastive embedding with a self-trained head'),
 ]}
 
 # %% ../nbs/70_registry.ipynb #dee8107e
 PUBLIC = {name:f'deepclust.{m.module}' for name,m in METHODS.items()} | {
-    'load':'deepclust.registry', 'cluster_accuracy':'deepclust.metrics', 'Constraints':'deepclust.constraints'}
+    'load':'deepclust.registry', 'cluster_accuracy':'deepclust.metrics', 'Constraints':'deepclust.constraints',
+    'choose_k':'deepclust.selection'}
 
 def get_method(
     name:str, # public class name, in any case

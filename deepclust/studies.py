@@ -7,8 +7,12 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION'
            'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'FAST', 'SHORT', 'DIGITS16_S', 'MNIST',
            'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'TABLE_4_2', 'FEATURES', 'MMDC_TABLE_ARMS',
            'FEATURE_ARMS', 'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'CLUSTPY_COSTS', 'AE_CHOICES',
-           'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'VADE_CHOICES', 'VADE_STUDIES', 'STUDIES', 'Arm', 'Study',
-           'slug', 'arm', 'small_and_full']
+           'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'VADE_CHOICES', 'VADE_STUDIES', 'NO_TERM', 'ALL_LABELS',
+           'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID',
+           'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE', 'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST',
+           'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_SMALL',
+           'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug',
+           'arm', 'small_and_full', 'convolutional', 'after', 'cdec_arms']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -191,7 +195,124 @@ VADE_STUDIES = [
     Study('vade-choices', 'VaDE: choices, on digits', [arm('VaDE','digits',30,n,d) for n,d in VADE_CHOICES.items()], seeds=3,
         question='What do the bound, the start and batch norm change where nothing explodes?')]
 
-#@@DC
-
 # %% ../nbs/72_studies.ipynb #6fc1d4a8
-STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES]}
+NO_TERM,ALL_LABELS = {'loss_weights':{'constraint':0}},{'share':1.}
+FROM_LABELS = { # Table 1, "Original"; every pair comes from labels of the part that is trained on, a third is held out and scored apart
+    '6000 pairs':{}, '1000 pairs':{'n_pairs':1000}, 'no term':NO_TERM, 'must only':{'links':'must'}, 'cannot only':{'links':'cannot'},
+    '6000 pairs e 25':{'embedding_dim':25}, '6000 pairs alpha 100':{'alpha':100.}, '6000 pairs no closure':{'entail':False}}
+SMALL_NET = {'encoder':'mlp-256-256-512'} # digits16 has 256 pixels: the default would be 500-500-2000, five times as slow
+AUGMENT = {'constraints':'augment'}|SMALL_NET
+AS_REPORTED = {'alpha':1e4,'recipe':'ozsoy-cifar10','explain_views':True}
+BY_VIEWS = { # Table 1, "Contrastive", and what decides there
+    'augment':{}, 'augment no term':NO_TERM, 'augment 1000 samples':{'n_pairs':1000}, 'augment n_must 128':{'n_must':128},
+    'augment must only':{'links':'must'}, 'augment cannot only':{'links':'cannot'}, 'augment crop':{'recipe':'crop'},
+    'augment colour':{'recipe':'colour'}, 'augment e 25':{'embedding_dim':25}, 'augment alpha 10':{'alpha':10.},
+    'augment alpha 1000':{'alpha':1e3}, 'augment alpha 10000':{'alpha':1e4}, 'augment views explained':{'explain_views':True},
+    'augment ozsoy views':{'recipe':'ozsoy-cifar10'}, 'augment as in the report':AS_REPORTED,
+    'augment as in the report, must only':AS_REPORTED|{'links':'must'}, 'augment as in the report, alpha 100':AS_REPORTED|{'alpha':100.}}
+SHORT_DC = {'pretrain_epochs':30,'epochs':30} # 10 000 images on a CPU
+
+DCGMM_TABLE1 = [arm('DCGMM','digits',40,n,d,given=ALL_LABELS|{'test':.3}) for n,d in FROM_LABELS.items()]
+DCGMM_TABLE1 += [arm('DCGMM','digits16',45,n,AUGMENT|d) for n,d in BY_VIEWS.items()]
+DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',500,f'short {n}',SHORT_DC|FROM_LABELS[n],given=ALL_LABELS|{'test':.3})
+                 for n in ('6000 pairs','1000 pairs','no term','must only')]
+DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',600,'short augment',SHORT_DC|{'constraints':'augment'}),
+                 arm('DCGMM','mnist-test',2500,'6000 pairs',given=ALL_LABELS),
+                 arm('DCGMM','mnist',None,'6000 pairs',gpu_s=400,given=ALL_LABELS|{'test':1/7}),
+                 arm('DCGMM','mnist',None,'augment',{'constraints':'augment'},gpu_s=400)]
+
+# %% ../nbs/72_studies.ipynb #1af84f53
+# Table 2: encoder x latent size x pretraining x source of links; 20 epochs after 10, as in the report
+def convolutional(
+    encoder:str, # 'vgg-2' or 'vgg-6'
+    e:int, # latent size
+    pretrained:bool, # whether the autoencoder comes first
+    augment:bool, # links by augmentation instead of labels
+)->tuple: # arm name and parameters
+    "A row of Table 2"
+    name = f'{encoder} e {e}{"" if pretrained else " no pretraining"}{" augment" if augment else " labels"}'
+    return name,{'encoder':encoder,'embedding_dim':e,'pretrain_epochs':10 if pretrained else 0,'epochs':20} | (
+        {'constraints':'augment'} if augment else {})
+TABLE2_GRID = [convolutional(n,e,p,a) for n in ('vgg-2','vgg-6') for e in (10,50) for p in (True,False) for a in (False,True)]
+VGG_S = {'vgg-2':20,'vgg-6':270} # digits16; 5.2 s an epoch of one pass for vgg-6, 0.2 s for vgg-2
+DCGMM_TABLE2 = [arm('DCGMM','digits16',VGG_S[d['encoder']],n,d,given=None if 'constraints' in d else ALL_LABELS) for n,d in TABLE2_GRID]
+DCGMM_TABLE2 += [arm('DCGMM','cifar10',None,n,d,gpu_s=90 if d['encoder']=='vgg-2' else 150,
+                     given=None if 'constraints' in d else ALL_LABELS|{'test':1/6}) for n,d in TABLE2_GRID]
+DCGMM_TABLE2 += [arm('DCGMM','cifar10',None,f'paper {n}',d,'cifar10',gpu_s=90 if d['encoder']=='vgg-2' else 150,
+                     given=None if 'constraints' in d else ALL_LABELS|{'test':1/6})
+                 for n,d in [(n,d|({'alpha':1e4,'batch_size':128} if 'constraints' in d else {})) for n,d in TABLE2_GRID
+                             if d['embedding_dim']==10]]
+
+# %% ../nbs/72_studies.ipynb #21e14985
+# Task 3: DC-GMM after either pretraining, one call each
+def after(
+    encoder:str, # of the autoencoder
+    epochs:int, # of either stage
+    constraints:bool, # whether links by augmentation follow
+)->dict: # arm name -> parameters
+    "DC-GMM after an ordinary and after a contrastive pretraining"
+    more = {'constraints':'augment'} if constraints else {}
+    same = {'encoder':encoder,'pretrain_epochs':epochs,'epochs':epochs}|more
+    return {f'{encoder} {p}{" augment" if constraints else ""}':same|{'pretrain':p} for p in ('plain','contrastive')}
+PRETRAIN_LOSSES = {'reconstruction':{'loss_weights':{'contrastive':0}},'both':{},'contrastive':{'loss_weights':{'reconstruction':0}}}
+DCGMM_CONTRASTIVE = [arm('DCGMM','digits16',40,n,d) for c in (False,True) for n,d in after('vgg-2',30,c).items()]
+DCGMM_CONTRASTIVE += [arm('ContrastiveAutoencoder','digits16',20,f'vgg-2 {n}',{'encoder':'vgg-2','epochs':30}|d)
+                      for n,d in PRETRAIN_LOSSES.items()]
+DCGMM_CONTRASTIVE += [arm('DCGMM','cifar10',None,n,d,gpu_s=300) for c in (False,True) for n,d in after('vgg-7',20,c).items()]
+DCGMM_CONTRASTIVE += [arm('ContrastiveAutoencoder','cifar10',None,f'vgg-7 {n}',d,gpu_s=200) for n,d in PRETRAIN_LOSSES.items()]
+
+DCGMM_STUDIES = [
+    Study('dcgmm-table1', 'DC-GMM: the rows of Table 1', DCGMM_TABLE1, seeds=3,
+        question='What do links from labels bring, what links from views, and which of them?'),
+    Study('dcgmm-table2', 'DC-GMM: the rows of Table 2', DCGMM_TABLE2, seeds=3,
+        question='Encoder, latent size, pretraining and source of links, on pixels'),
+    Study('dcgmm-contrastive', 'DC-GMM after contrastive pretraining', DCGMM_CONTRASTIVE, seeds=3,
+        question='Does a pretraining by contrast help DC-GMM, which the report could not measure?')]
+
+# %% ../nbs/72_studies.ipynb #822b2e36
+CDEC_S = 75 # seconds an arm on digits16
+CDEC_FAST = {'encoder':'resnet18', 'epochs':120, 'batch_size':512, 'lr':1e-3, 'schedule':'cosine'} # CIFAR-10 in one slice of ten minutes
+CDEC_FAST_S = 450
+
+def cdec_arms(
+    diffs:dict, # arm name -> parameters
+)->list: # of `Arm`
+    "Each arm on digits16 with the defaults, and on CIFAR-10 with the ten-minute schedule"
+    return [arm('ContrastiveDEC','digits16',CDEC_S,n,d) for n,d in diffs.items()]+[
+        arm('ContrastiveDEC','cifar10',None,f'fast {n}' if n else 'fast',CDEC_FAST|d,gpu_s=CDEC_FAST_S) for n,d in diffs.items()]
+
+CDEC_LOSSES = {'instance':{'beta':0.,'gamma':0.}, 'instance cluster':{'gamma':0.}, None:{},
+    'CC head':{'cluster_head':'cc','gamma':0.,'warmup':0.}, 'no instance':{'loss_weights':{'instance':0}}} # Table 4
+CDEC_ANCHORS = {'jsd':{'anchor':'jsd'}, 'p0q1p0q2':{'anchor':'p0q1p0q2'}, 'p1q2p2q1':{'anchor':'p1q2p2q1'}, None:{},
+    'q0 not detached':{'detach':False}} # Table 5
+CDEC_VIEWS = {'xxx':{'views':'xxx'}, 'TTT':{'views':'TTT'}, None:{}} # Table 3
+CDEC_WEIGHTS = {'alpha':20.,'beta':.1,'gamma':.1}
+CDEC_CHOICES = {None:{}, 'weights 20 .1 .1':CDEC_WEIGHTS, 'weights 20 .1 .1 untrained':CDEC_WEIGHTS|{'warmup':0.},
+    'untrained':{'warmup':0.}, 'warmup .1':{'warmup':.1}, 'warmup .6':{'warmup':.6}, 'frequencies running':{'frequencies':'running'},
+    'frequencies all':{'frequencies':'all'}, 'tau .2':{'temperature':.2}, 'cosine':{'schedule':'cosine'}}
+CDEC_SMALL = {'recipe mmdc-digits':{'recipe':'mmdc-digits'}} # of characters only
+CDEC_STEMS = {'resnet34':({'encoder':'resnet34'},800), 'resnet18-pool':({'encoder':'resnet18-pool'},250), # name -> parameters, seconds
+    'resnet34-imagenet 32 px':({'encoder':'resnet34-imagenet'},200),
+    'resnet34-imagenet 96 px':({'encoder':'resnet34-imagenet','image_size':96},480),
+    'resnet34-imagenet 224 px':({'encoder':'resnet34-imagenet','image_size':224},1500)}
+
+CDEC_TABLE_ARMS = [arm('KMeans','digits16',1), arm('ContrastiveDEC','digits16',CDEC_S),
+    *[arm('ContrastiveDEC', d, None, 'paper', {}, p, s) for d,p,s in (('cifar10','cifar10',6500), ('imagenet-10','imagenet10',1500),
+        ('imagenet-dogs','imagenet-dogs',2200), ('tiny-imagenet','tiny-imagenet',22000))],
+    arm('ContrastiveDEC', 'cifar10', None, 'fast', CDEC_FAST, gpu_s=CDEC_FAST_S)]
+CDEC_CHOICE_ARMS = cdec_arms(CDEC_CHOICES)+[arm('ContrastiveDEC','digits16',CDEC_S,n,d) for n,d in CDEC_SMALL.items()]+[
+    arm('ContrastiveDEC','cifar10',None,f'fast {n}',CDEC_FAST|d,gpu_s=s) for n,(d,s) in CDEC_STEMS.items()]
+
+CDEC_STUDIES = [
+    Study('cdec-tables', 'ContrastiveDEC: the rows of Table 1', CDEC_TABLE_ARMS,
+        question='Does ContrastiveDEC reach the figures of the paper?', measures=('features',)),
+    Study('cdec-losses', 'ContrastiveDEC: Table 4', cdec_arms(CDEC_LOSSES), seeds=3,
+        question='Which of the three losses are needed, and is it better than Contrastive Clustering?'),
+    Study('cdec-anchors', 'ContrastiveDEC: Table 5', cdec_arms(CDEC_ANCHORS), seeds=3, question='Which views should agree, and how?'),
+    Study('cdec-views', 'ContrastiveDEC: Table 3', cdec_arms(CDEC_VIEWS), seeds=3,
+        question='Which of the three views should be augmented?'),
+    Study('cdec-choices', 'ContrastiveDEC: what the paper leaves open', CDEC_CHOICE_ARMS, seeds=3,
+        question='Weights, start of clustering, frequencies, stem and resolution?')]
+
+# %% ../nbs/72_studies.ipynb #9af58de2
+STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES,*DCGMM_STUDIES,*CDEC_STUDIES]}

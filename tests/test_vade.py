@@ -340,7 +340,8 @@ def test_divergence_is_named_and_the_last_good_state_stands(blobs, tmp_path, mon
 
 @pytest.mark.parametrize('kw,what', [
     (dict(logvar='tan'), 'tanh'), (dict(gmm='fit'), 'full'), (dict(logvar_init='one'), 'zero'), (dict(norm='layer'), 'batch'),
-    (dict(logvar_cap=0), 'logvar_cap'), (dict(logvar_cap=(1, -1)), 'low < high'), (dict(beta=-1), 'beta'), (dict(pretrain_lr=0), 'pretrain_lr'),
+    (dict(logvar_cap=0), 'logvar_cap'), (dict(logvar_cap=(1, -1)), 'low < high'),
+    (dict(beta=-1), 'beta'), (dict(pretrain_lr=0), 'pretrain_lr'),
     (dict(loss_weights={'kl': 1}), 'entropy'), (dict(likelihood='bernoulli'), r'0\.\.1')])
 def test_misuse(blobs, kw, what):
     with pytest.raises(ValueError, match=what): VaDE(3, **{**SMALL, **kw}).fit(blobs[0])
