@@ -11,8 +11,10 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION'
            'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID',
            'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE', 'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST',
            'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_SMALL',
-           'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug',
-           'arm', 'small_and_full', 'convolutional', 'after', 'cdec_arms']
+           'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'SHARES', 'FIVE', 'CN_LOSSES',
+           'CN_CHOICES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE', 'CN_EMBEDDING',
+           'CLUSTERNET_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full', 'convolutional', 'after',
+           'cdec_arms', 'few', 'semi']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -315,4 +317,72 @@ CDEC_STUDIES = [
         question='Weights, start of clustering, frequencies, stem and resolution?')]
 
 # %% ../nbs/72_studies.ipynb #9af58de2
-STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES,*DCGMM_STUDIES,*CDEC_STUDIES]}
+SEEDED = {'epochs':0, 'start':'seeded'} # seeded k-means on the autoencoder's embedding
+SHARES = (.001,.005,.01,.02,.05,.1) # Tables 4 and 5, Figure 2; .001 of digits is not one a class
+FIVE = {'per_class':5}
+
+def few(
+    method:str, # class name or peer
+    dataset:str, # data set
+    cost_s:float|None, # seconds a run
+    given:dict, # which labels are shown
+    name:str|None=None, # of the arm
+    diff:dict|None=None, # parameters
+    gpu_s:float|None=None, # seconds on an accelerator
+    paper:str|None=None, # preset
+)->Arm:
+    "An arm that is told a few labels, and is scored on what it clustered and on a held-out tenth"
+    return arm(method, dataset, cost_s, name, diff, paper, gpu_s, given|{'test':.1})
+
+def semi(
+    dataset:str, # data set
+    share:float, # of the samples that keep their label
+    cost_s:float|None, # of ClusterNet, seconds
+    gpu_s:float|None=None, # of it on an accelerator
+)->list: # of `Arm`
+    "ClusterNet and what people would use instead, on the same labels"
+    show,tag,c,small = {'share':share},f'{100*share:g} %',cost_s,dataset!='mnist'
+    out = [few('ClusterNet',dataset,c,show,tag,gpu_s=gpu_s), few('SeededKMeans',dataset,10 if small else 60,show,tag),
+           few('ClusterNet',dataset,c and c/3,show,f'seeded k-means on the embedding {tag}',SEEDED,gpu_s and gpu_s/3)]
+    return out+([few('LabelSpreading',dataset,30,show,tag),few('SelfTraining',dataset,60,show,tag)] if small else [])
+
+# %% ../nbs/72_studies.ipynb #edbbdc63
+CN_LOSSES = {None:{}, 'no pairs':{'loss_weights':{'pair_known':0,'pair_guessed':0}}, 'no known pairs':{'loss_weights':{'pair_known':0}},
+    'no guessed pairs':{'loss_weights':{'pair_guessed':0}}, 'no guesses':{'loss_weights':{'pair_guessed':0,'center_guessed':0}},
+    'no distances':{'loss_weights':{'center_known':0,'center_guessed':0}}, 'no reconstruction':{'gamma':0.}, 'lambda 1':{'annealed':False},
+    'no pretraining':{'pretrain_epochs':0}, 'no dropout':{'dropout':0.}} # each loss off; Figure 5b
+CN_CHOICES = {'pull 0':{'pull':0.}, 'pull 0.1':{'pull':.1}, 'pull 1':{'pull':1.}, 'batch 64':{'batch_size':64}, 'batch 256':{'batch_size':256},
+    'labelled 0.1':{'labelled_fraction':.1}, 'labelled 0.5':{'labelled_fraction':.5}, 'margin 1':{'margin':1.}, 'margin 4':{'margin':4.},
+    'gamma 1':{'gamma':1.}, 'gamma 30':{'gamma':30.}, 'summed error':{'gamma':None}, 'squared error':{'likelihood':'gaussian'},
+    'both sides':{'detach':False}, 'seeded start':{'start':'seeded'}, 'perceptron':{'encoder':'mlp'}, 'lr 3e-4':{'lr':3e-4},
+    'epochs 20':{'epochs':20}, 'epochs 80':{'epochs':80}}
+CN_TABLE = [*semi('digits',.02,44), *semi('usps',.02,237), *semi('mnist-test',.005,290), *semi('mnist',.005,None,240),
+    few('ClusterNet','usps',None,{'share':.02},'paper 2 %',gpu_s=120,paper='usps'),
+    few('ClusterNet','mnist',None,{'share':.005},'paper 0.5 %',gpu_s=600,paper='mnist')]
+CN_SHARE = [few('ClusterNet',d,c,{'share':s},f'{100*s:g} %',gpu_s=g) for d,c,g in (('digits',44,None),('usps',None,60),('mnist',None,240))
+    for s in SHARES]
+CN_PER_CLASS = [few('ClusterNet',d,c,{'per_class':m},f'{m} a class',gpu_s=g) for d,c,g,ms in (('digits',44,None,(6,60)),
+    ('usps',237,60,(6,60)), ('mnist',None,240,(6,60,600))) for m in ms]
+RIVALS = (('ClusterNet',44),('SeededKMeans',2),('LabelSpreading',5))
+CN_WRONG = [few(m,'digits',c,{'per_class':20}|({'flip':f} if f else {}),f'{100*f:g} % wrong') for m,c in RIVALS for f in (0,.05,.1,.2)]
+CN_IMBALANCE = [few(m,'digits-imbalanced',c*.6,g,n) for m,c in RIVALS for n,g in (('5 a class',FIVE),('2 %',{'share':.02}))]
+CN_EMBEDDING = [few('ClusterNet',d,c,{'share':.02},n,e) for d,c in (('digits',44),('usps',237)) for n,e in (('autoencoder',{'epochs':0}),(None,{}))]
+
+# %% ../nbs/72_studies.ipynb #ac840923
+CLUSTERNET_STUDIES = [
+    Study('clusternet-tables', 'ClusterNet: Table 3, and what people would use instead', CN_TABLE,
+        question='Does ClusterNet reach the figures of the paper, and does it beat label spreading?'),
+    Study('clusternet-share', 'ClusterNet: Tables 4 and 5, Figure 2', CN_SHARE, seeds=3, question='How many labels are enough?'),
+    Study('clusternet-per-class', 'ClusterNet: 6, 60, 600 labels a class', CN_PER_CLASS, seeds=3, question='Few labels, or many?'),
+    Study('clusternet-losses', 'ClusterNet: each loss off, λ fixed against annealed', seeds=3, question='Which terms does it need?',
+        arms=[few('ClusterNet','digits',44,FIVE,n,d) for n,d in CN_LOSSES.items()]
+        +[few('ClusterNet','usps',None,{'share':.02},n,d,gpu_s=60) for n,d in CN_LOSSES.items()]),
+    Study('clusternet-choices', 'ClusterNet: what the paper leaves open, on digits', seeds=3, question='Which values should the defaults have?',
+        arms=[few('ClusterNet','digits',44,FIVE,n,d) for n,d in CN_CHOICES.items()]),
+    Study('clusternet-wrong', 'ClusterNet: wrong labels', CN_WRONG, seeds=3, question='How much does a wrong label cost?'),
+    Study('clusternet-imbalance', 'ClusterNet: classes of unequal size', CN_IMBALANCE, seeds=3, question='Do small classes survive?'),
+    Study('clusternet-embedding', 'ClusterNet: Table 6, k-means on the embedding before and after', CN_EMBEDDING, seeds=3,
+        question='Is the embedding itself better, or only its centres?')]
+
+# %% ../nbs/72_studies.ipynb #e3c3ac8f
+STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES,*DCGMM_STUDIES,*CDEC_STUDIES,*CLUSTERNET_STUDIES]}
