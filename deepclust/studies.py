@@ -7,14 +7,14 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION'
            'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'FAST', 'SHORT', 'DIGITS16_S', 'MNIST',
            'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'TABLE_4_2', 'FEATURES', 'MMDC_TABLE_ARMS',
            'FEATURE_ARMS', 'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'CLUSTPY_COSTS', 'AE_CHOICES',
-           'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'VADE_CHOICES', 'VADE_STUDIES', 'NO_TERM', 'ALL_LABELS',
-           'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID',
-           'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE', 'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST',
-           'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_SMALL',
-           'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'SHARES', 'FIVE', 'CN_LOSSES',
-           'CN_CHOICES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE', 'CN_EMBEDDING',
-           'CLUSTERNET_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full', 'convolutional', 'after',
-           'cdec_arms', 'few', 'semi']
+           'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'BOUNDS', 'OURS_LOG', 'VADE_CHOICES', 'VADE_STUDIES', 'NO_TERM',
+           'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'SHORT_DC', 'DCGMM_TABLE1',
+           'TABLE2_GRID', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE', 'DCGMM_STUDIES', 'CDEC_S',
+           'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS', 'CDEC_WEIGHTS', 'CDEC_CHOICES',
+           'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'SHARES',
+           'FIVE', 'CN_LOSSES', 'CN_CHOICES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG',
+           'CN_IMBALANCE', 'CN_EMBEDDING', 'CLUSTERNET_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm',
+           'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -186,9 +186,13 @@ REMEDIES = {'none':{}, 'terms 3 and 1b x 0.01':{'loss_weights':{'entropy':.01,'s
     'head of mu':{'logvar_init':'mu'}, 'log space':LOG}
 REMEDIES |= {f'log space {n}':LOG|REMEDIES[n] for n in ('clamp 1','tanh 5','softclip 10','softsign 5')}
 REMEDIES |= {'log space tanh 2':LOG|{'logvar':'tanh','logvar_cap':2.}, 'all three':LOG|{'logvar':'tanh','logvar_init':'zero'}}
-VADE_CHOICES = {'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'}, 'no batch norm':{'norm':None}, 'fixed pi':{'learn_pi':False},
-    'clamp 1':{'logvar':'clamp'}, 'tanh 1':{'logvar_cap':1.}, 'tanh 2':{'logvar_cap':2.}, 'tanh -6 to 0':{'logvar_cap':(-6.,0.)},
-    'softclip 10':{'logvar':'softclip'}, 'softsign 5':{'logvar':'softsign'}, 'unit':{'logvar':'unit'}, 'head of mu':{'logvar_init':'mu'}}
+BOUNDS = {'no bound':{'logvar':'none'}, 'clamp 1':{'logvar':'clamp'}, 'unit':{'logvar':'unit'}, 'tanh 5':{'logvar':'tanh','logvar_cap':5.},
+    'tanh 2':{'logvar':'tanh','logvar_cap':2.}, 'tanh 1':{'logvar':'tanh','logvar_cap':1.}, 'tanh -6 to 0':{'logvar':'tanh','logvar_cap':(-6.,0.)},
+    'softclip 10':{'logvar':'softclip','logvar_cap':10.}, 'softsign 5':{'logvar':'softsign','logvar_cap':5.}} # each said in full
+OURS_LOG = LOG|{'rescale':True, 'gmm':'full', 'logvar_init':'narrow'} # what the defaults add to the bound
+REMEDIES |= {f'ours {n}':OURS_LOG|BOUNDS[n] for n in ('no bound','clamp 1','tanh 5','tanh -6 to 0')}
+VADE_CHOICES = BOUNDS|{'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'}, 'no batch norm':{'norm':None}, 'fixed pi':{'learn_pi':False},
+    'head of mu':{'logvar_init':'mu'}}
 
 VADE_STUDIES = [
     Study('logvar', 'VaDE: what keeps the log-variance finite', [arm('VaDE','digits',20,n,PROVOKED|d) for n,d in REMEDIES.items()]
@@ -351,7 +355,8 @@ CN_LOSSES = {None:{}, 'no pairs':{'loss_weights':{'pair_known':0,'pair_guessed':
     'no guessed pairs':{'loss_weights':{'pair_guessed':0}}, 'no guesses':{'loss_weights':{'pair_guessed':0,'center_guessed':0}},
     'no distances':{'loss_weights':{'center_known':0,'center_guessed':0}}, 'no reconstruction':{'gamma':0.}, 'lambda 1':{'annealed':False},
     'no pretraining':{'pretrain_epochs':0}, 'no dropout':{'dropout':0.}} # each loss off; Figure 5b
-CN_CHOICES = {'pull 0':{'pull':0.}, 'pull 0.1':{'pull':.1}, 'pull 1':{'pull':1.}, 'batch 64':{'batch_size':64}, 'batch 256':{'batch_size':256},
+CN_CHOICES = {'pull 0':{'pull':0.}, 'pull 0.1':{'pull':.1}, 'pull 1':{'pull':1.}, 'batch 64':{'batch_size':64},
+    'batch 256':{'batch_size':256},
     'labelled 0.1':{'labelled_fraction':.1}, 'labelled 0.5':{'labelled_fraction':.5}, 'margin 1':{'margin':1.}, 'margin 4':{'margin':4.},
     'gamma 1':{'gamma':1.}, 'gamma 30':{'gamma':30.}, 'summed error':{'gamma':None}, 'squared error':{'likelihood':'gaussian'},
     'both sides':{'detach':False}, 'seeded start':{'start':'seeded'}, 'perceptron':{'encoder':'mlp'}, 'lr 3e-4':{'lr':3e-4},
