@@ -126,6 +126,8 @@ class DeepClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         run_fit(self, x, device, checkpoint, resume, time_budget_s, snapshots, known)
         return self
 
+    def fit_predict(self, X, y=None, *, constraints=None)->np.ndarray: # (n,) int64; scikit-learn's own would drop y
+        return self.fit(X, y, constraints=constraints).labels_
     def transform(self, X)->np.ndarray: # (n, e) float32
         "The embedding"
         return outputs(self, as_input(self, X))[0].numpy()

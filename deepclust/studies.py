@@ -187,12 +187,13 @@ REMEDIES = {'none':{}, 'terms 3 and 1b x 0.01':{'loss_weights':{'entropy':.01,'s
 REMEDIES |= {f'log space {n}':LOG|REMEDIES[n] for n in ('clamp 1','tanh 5','softclip 10','softsign 5')}
 REMEDIES |= {'log space tanh 2':LOG|{'logvar':'tanh','logvar_cap':2.}, 'all three':LOG|{'logvar':'tanh','logvar_init':'zero'}}
 BOUNDS = {'no bound':{'logvar':'none'}, 'clamp 1':{'logvar':'clamp'}, 'unit':{'logvar':'unit'}, 'tanh 5':{'logvar':'tanh','logvar_cap':5.},
-    'tanh 2':{'logvar':'tanh','logvar_cap':2.}, 'tanh 1':{'logvar':'tanh','logvar_cap':1.}, 'tanh -6 to 0':{'logvar':'tanh','logvar_cap':(-6.,0.)},
-    'softclip 10':{'logvar':'softclip','logvar_cap':10.}, 'softsign 5':{'logvar':'softsign','logvar_cap':5.}} # each said in full
+    'tanh 2':{'logvar':'tanh','logvar_cap':2.}, 'tanh 1':{'logvar':'tanh','logvar_cap':1.},
+    'tanh -6 to 0':{'logvar':'tanh','logvar_cap':(-6.,0.)}, 'softclip 10':{'logvar':'softclip','logvar_cap':10.},
+    'softsign 5':{'logvar':'softsign','logvar_cap':5.}} # each said in full
 OURS_LOG = LOG|{'rescale':True, 'gmm':'full', 'logvar_init':'narrow'} # what the defaults add to the bound
 REMEDIES |= {f'ours {n}':OURS_LOG|BOUNDS[n] for n in ('no bound','clamp 1','tanh 5','tanh -6 to 0')}
-VADE_CHOICES = BOUNDS|{'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'}, 'no batch norm':{'norm':None}, 'fixed pi':{'learn_pi':False},
-    'head of mu':{'logvar_init':'mu'}}
+VADE_CHOICES = BOUNDS|{'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'}, 'no batch norm':{'norm':None},
+    'fixed pi':{'learn_pi':False}, 'head of mu':{'logvar_init':'mu'}}
 
 VADE_STUDIES = [
     Study('logvar', 'VaDE: what keeps the log-variance finite', [arm('VaDE','digits',20,n,PROVOKED|d) for n,d in REMEDIES.items()]
@@ -371,7 +372,8 @@ CN_PER_CLASS = [few('ClusterNet',d,c,{'per_class':m},f'{m} a class',gpu_s=g) for
 RIVALS = (('ClusterNet',44),('SeededKMeans',2),('LabelSpreading',5))
 CN_WRONG = [few(m,'digits',c,{'per_class':20}|({'flip':f} if f else {}),f'{100*f:g} % wrong') for m,c in RIVALS for f in (0,.05,.1,.2)]
 CN_IMBALANCE = [few(m,'digits-imbalanced',c*.6,g,n) for m,c in RIVALS for n,g in (('5 a class',FIVE),('2 %',{'share':.02}))]
-CN_EMBEDDING = [few('ClusterNet',d,c,{'share':.02},n,e) for d,c in (('digits',44),('usps',237)) for n,e in (('autoencoder',{'epochs':0}),(None,{}))]
+CN_EMBEDDING = [few('ClusterNet',d,c,{'share':.02},n,e) for d,c in (('digits',44),('usps',237))
+    for n,e in (('autoencoder',{'epochs':0}),(None,{}))]
 
 # %% ../nbs/72_studies.ipynb #ac840923
 CLUSTERNET_STUDIES = [
@@ -382,8 +384,9 @@ CLUSTERNET_STUDIES = [
     Study('clusternet-losses', 'ClusterNet: each loss off, λ fixed against annealed', seeds=3, question='Which terms does it need?',
         arms=[few('ClusterNet','digits',44,FIVE,n,d) for n,d in CN_LOSSES.items()]
         +[few('ClusterNet','usps',None,{'share':.02},n,d,gpu_s=60) for n,d in CN_LOSSES.items()]),
-    Study('clusternet-choices', 'ClusterNet: what the paper leaves open, on digits', seeds=3, question='Which values should the defaults have?',
-        arms=[few('ClusterNet','digits',44,FIVE,n,d) for n,d in CN_CHOICES.items()]),
+    Study('clusternet-choices', 'ClusterNet: what the paper leaves open, on digits', seeds=3,
+        question='Which values should the defaults have?', arms=[few('ClusterNet','digits',44,FIVE,n,d) for n,d in CN_CHOICES.items()]
+        +[few('ClusterNet','mnist-dev',290,{'share':.02},n,CN_CHOICES[n]) for n in ('pull 0','pull 0.1','pull 1')]),
     Study('clusternet-wrong', 'ClusterNet: wrong labels', CN_WRONG, seeds=3, question='How much does a wrong label cost?'),
     Study('clusternet-imbalance', 'ClusterNet: classes of unequal size', CN_IMBALANCE, seeds=3, question='Do small classes survive?'),
     Study('clusternet-embedding', 'ClusterNet: Table 6, k-means on the embedding before and after', CN_EMBEDDING, seeds=3,

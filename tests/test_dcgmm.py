@@ -12,8 +12,9 @@ from deepclust.augment import Contrast, Flip, Pad, RandomCrop, Rotate, pick_reci
 from deepclust.base import load_model
 from deepclust.constraints import Constraints
 from deepclust.core import CheckpointError
+from deepclust.kmeans import check_labels
 from deepclust.methods.autoencoder import AutoencoderKMeans
-from deepclust.methods.dcgmm import (AUGMENT_ALPHA, DCGMM, AugmentedViews, AugmentLinks, DcgmmStage, PairLinks, check_known,
+from deepclust.methods.dcgmm import (AUGMENT_ALPHA, DCGMM, AugmentedViews, AugmentLinks, DcgmmStage, PairLinks,
                                      choose_links, constraint_term, feature_views, frozen_looks, image_looks, linked_batches,
                                      pretrained_encoder, view_ops)
 from deepclust.methods.vade import VaDE
@@ -235,8 +236,8 @@ def test_bad_links(blobs):
         with pytest.raises(ValueError, match=says): tiny(**kw).fit(X, y)
 
 
-def test_check_known():
-    assert check_known([0., 1, -1], 3, 2).tolist()==[0, 1, -1] and check_known(torch.tensor([1, 0]), 2, 2).dtype==np.int64
+def test_check_labels():
+    assert check_labels([0., 1, -1], 3, 2).tolist()==[0, 1, -1] and check_labels(torch.tensor([1, 0]), 2, 2).dtype==np.int64
 
 
 @pytest.mark.parametrize('kw', [{}, dict(constraints='augment'), dict(pretrain='contrastive')])

@@ -341,7 +341,6 @@ class ClusterNet(Autoencoding):
         self._pictures = not is_table(X) and X.is_images and min(X.x.shape[2:])>=8
         return super().fit(X, y, constraints=constraints, checkpoint=checkpoint, resume=resume, time_budget_s=time_budget_s,
                            snapshots=snapshots)
-    def fit_predict(self, X, y=None, *, constraints=None): return self.fit(X, y, constraints=constraints).labels_
     def _images(self):
         if self.encoder is not None: return self.encoder=='conv' or on_images(self.encoder)
         shape = getattr(self,'input_shape_',()); return getattr(self,'_pictures', len(shape)==3 and min(shape[1:])>=8)

@@ -21,6 +21,7 @@ from ..augment import Op,Recipe,to_float
 from ..base import find_model,rescale,save_model
 from ..constraints import Constraints,augment_links,constraint_batches,noise_alpha
 from ..core import check_choice,check_float,check_int
+from ..kmeans import check_labels
 from .autoencoder import PretrainStage,as_unit,index_batches,on_images,pick_likelihood,reconstruction_loss
 from .contrastive_ae import ContrastiveStage,view_ops
 from .vade import VaDE,VadeStage,MixtureStage,elbo_terms,with_batch_norm
@@ -225,21 +226,6 @@ class DcgmmStage(VadeStage):
         return out
 
 # %% ../../nbs/methods/26_dcgmm.ipynb #fd283eb9
-def check_known(
-    y, # (n,) labels as the user gave them
-    n:int, # samples
-    k:int, # clusters
-)->np.ndarray: # (n,) int64
-    "Labels from −1 (unknown) to k−1, one for each sample"
-    y = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-    if y.ndim==1 and y.dtype.kind=='f' and (y==np.round(y)).all(): y = y.astype(np.int64)
-    if y.shape!=(n,) or y.dtype.kind not in 'iu':
-        raise ValueError(f'y has shape {y.shape} and type {y.dtype}: pass ({n},) integers, -1 where unknown')
-    bad = (y<-1)|(y>=k)
-    if bad.any(): raise ValueError(f'y has {bad.sum()} labels outside -1..{k-1}, the first y[{bad.argmax()}]={y[bad.argmax()]}: '
-                                   'number classes from 0, -1 is unknown')
-    return y.astype(np.int64)
-
 def choose_links(
     c:Constraints, # given or drawn
     links:str, # 'both', 'must' or 'cannot'
@@ -403,7 +389,7 @@ class DCGMM(VaDE):
     def _pair_seed(self): return self.random_state if isinstance(self.random_state,(int,np.integer)) else 0 # the same when a fit is resumed
     def _supervise(self, n, y, constraints):
         for name in ('must_link_','cannot_link_'): self.__dict__.pop(name, None)
-        self._y = None if y is None or self.constraints=='augment' else check_known(y, n, self.n_clusters)
+        self._y = None if y is None or self.constraints=='augment' else check_labels(y, n, self.n_clusters)
         self._links,self._alpha = find_links(self, n, self._y, constraints)
         return known_of(self._links, self._alpha, self.init)
     def _stages(self, x):
