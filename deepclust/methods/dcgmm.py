@@ -334,7 +334,7 @@ class DCGMM(VaDE):
         embedding_dim:int=10, # e
         likelihood:str='auto', # 'bernoulli', 'gaussian', or 'auto': bernoulli where X lies in 0..1
         learn_pi:bool=False, # whether cluster weights are learned; False: 1/k each
-        logvar:str='tanh', # bound of the log-variance: a key of `LOGVAR_CAPS`
+        logvar:str='band', # bound of the log-variance: a key of `LOGVAR_CAPS`
         logvar_cap:float|None=None, # its largest magnitude; None: that of `LOGVAR_CAPS`
         logvar_init:str='narrow', # start of that head: 'narrow': 0.1 everywhere, 'zero', 'random', or 'mu': a copy of that one
         gmm:str='full', # start of the mixture: by one with 'full' or 'diag' covariances, or 'zero': all alike

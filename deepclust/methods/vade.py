@@ -127,18 +127,19 @@ def log_softplus(
     "Stable at any x"
     return torch.where(x>-15, F.softplus(x.clamp_min(-15)).log(), x)
 
-LOGVAR_CAPS = {'none':math.inf, 'clamp':1., 'clamp-wide':10., 'unit':0., 'tanh':5., 'softsign':5., 'softclip':10., 'softplus':math.inf}
+LOGVAR_CAPS = {'none':math.inf, 'clamp':1., 'clamp-wide':10., 'unit':0., 'tanh':5., 'softsign':5., 'softclip':10., 'softplus':math.inf,
+    'band':(-6.,0.)}
 
 def bound_logvar(
     x:Tensor, # (b, e) what the head gives
-    how:str='tanh', # a key of `LOGVAR_CAPS`
+    how:str='band', # a key of `LOGVAR_CAPS`
     cap:float|tuple|None=None, # largest |log σ²|, or (low, high); None: the one in `LOGVAR_CAPS`
 )->Tensor: # (b, e) log-variances
     "Keep a log-variance in bounds"
-    if isinstance(cap, (tuple,list)): mid = sum(cap)/2; return mid+bound_logvar(x-mid, how, cap[1]-mid)
     a = LOGVAR_CAPS[how] if cap is None else cap
+    if isinstance(a, (tuple,list)): mid = sum(a)/2; return mid+bound_logvar(x-mid, how, a[1]-mid)
     if how in ('clamp','clamp-wide'): return x.clamp(-a, a)
-    if how=='tanh': return a*torch.tanh(x/a)
+    if how in ('tanh','band'): return a*torch.tanh(x/a)
     if how=='softsign': return x/(1+x.abs()/a)
     if how=='softclip': return soft_clip(x, -a, a)
     if how=='softplus': return 2*log_softplus(x)
@@ -232,7 +233,7 @@ class MixtureStage(Stage):
 # %% ../../nbs/methods/24_vade.ipynb #75e9a168
 class VadeStage(Stage):
     "Minimise −ELBO; Adam, learning rate × 0.9 at 25 points of the way"
-    name,remedy = 'cluster',"logvar='tanh' keeps the log-variance in bounds"
+    name,remedy = 'cluster',"logvar='band' keeps the log-variance in bounds"
     def __init__(self,
         est, # a `VaDE`
         x:Tensor, # (n, d) vectors or (n, c, h, w) images, on the device
@@ -277,7 +278,7 @@ class VaDE(Autoencoding):
         embedding_dim:int=10, # e
         likelihood:str='auto', # 'bernoulli', 'gaussian', or 'auto': bernoulli where X lies in 0..1
         learn_pi:bool=True, # whether cluster weights are learned; False: 1/k each, as in DC-GMM
-        logvar:str='tanh', # bound of the log-variance: a key of `LOGVAR_CAPS`
+        logvar:str='band', # bound of the log-variance: a key of `LOGVAR_CAPS`
         logvar_cap:float|tuple|None=None, # its largest magnitude, or (low, high); None: that of `LOGVAR_CAPS`
         logvar_init:str='narrow', # start of that head: 'narrow' (σ² = 0.1), 'zero', 'random', or 'mu', a copy of that one
         gmm:str='full', # start of the mixture: by one with 'full' or 'diag' covariances, or 'zero': all alike
