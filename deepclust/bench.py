@@ -296,12 +296,14 @@ def run_one(
 # %% ../nbs/75_bench.ipynb #4b9a07a0
 def read_json(path): return json.loads(Path(path).read_text(encoding='utf-8')) if Path(path).exists() else None
 
+def result_text(row): return '{'+',\n '.join(f'"{k}": {json.dumps(row[k], sort_keys=True, allow_nan=False)}' for k in sorted(row))+'}\n'
+
 def atomic_write_result(path, row, limit=20_000):
     "Write with sorted keys; the history gives way until the file is small enough"
     points,rows = 100,row['history']
     while True:
         row = row|dict(history=thin(rows, points))
-        text = '{'+',\n '.join(f'"{k}": {json.dumps(row[k], sort_keys=True, allow_nan=False)}' for k in sorted(row))+'}\n'
+        text = result_text(row)
         if len(text.encode())<=limit or points<2: break
         points //= 2
     path.parent.mkdir(parents=True, exist_ok=True); atomic_write(path, text)
@@ -511,12 +513,28 @@ def run(
             left = None if time_budget_s is None else time_budget_s-(time.monotonic()-start)
             why = postpone(arm, state(study,arm,seed,root), left, resume, force, stop[arm.key])
             if why: count['kept' if why=='kept' else 'left'] += 1; out(f'{arm.key}-s{seed}: {why}'); continue
+            twin = None if force else same_run(study, arm, seed, root)
+            if twin: count['done'] += 1; out(f'{arm.key}-s{seed}: as in {twin}'); continue
             try: row = run_one(study, arm, seed, left, resume and not force, results_root(root), threads, peer_python)
             except Exception: count['failed'] += 1; out(f'{arm.key}-s{seed}: failed\n{traceback.format_exc()}'); continue
             count['done' if row['complete'] else 'left'] += 1; out(one_line(arm, seed, row))
     return count
 
-# %% ../nbs/75_bench.ipynb #d720063d
+# %% ../nbs/75_bench.ipynb #661aa659
+def same_run(study, arm, seed, root=None)->str: # name of the other study; '' where there is none
+    "Copy a run that another study has made, unless this one measures more"
+    if arm.label in PEERS or getattr(study,'measures',()): return ''
+    (est,diff),path = build(arm),result_path(study.name, arm, seed, root)
+    want = dict(params=settings(est, arm.given), method=arm.label, dataset=arm.dataset, complete=True,
+                protocol='; '.join(filter(None, (arm.protocol, told_in_words(arm.given)))))
+    for other in sorted(results_root(root).glob(f'*/{slug(arm.dataset)}-{slug(arm.label)}*-s{seed}.json')):
+        row = read_json(other); own = dict(params={k:v for k,v in row['params'].items() if k not in NOT_SETTINGS})
+        if other!=path and want=={k:row[k] for k in want}|own:
+            path.parent.mkdir(parents=True, exist_ok=True); atomic_write(path, result_text(row|dict(study=study.name, diff=diff)))
+            return row['study']
+    return ''
+
+# %% ../nbs/75_bench.ipynb #07cacf13
 def postpone(arm, state, left, resume, force, obstacle)->str:
     "Why not to run now; '' where nothing speaks against it"
     if obstacle: return obstacle
@@ -535,7 +553,7 @@ def one_line(arm, seed, row)->str:
     what = f'diverged at step {m["diverged_step"]}' if m.get('diverged') else f'acc {m["acc"]:.3f} nmi {m["nmi"]:.3f} ari {m["ari"]:.3f}'
     return f'{arm.key}-s{seed}: {what}, {row["wall_s"]:.1f} s{"" if row["complete"] else ", unfinished (--resume goes on)"}'
 
-# %% ../nbs/75_bench.ipynb #7a36a15a
+# %% ../nbs/75_bench.ipynb #5bbd5bcc
 def read_results(
     study:str|Study, # or its name
     root:str|Path|None=None, # results folder
@@ -570,14 +588,14 @@ def claim(
     lost = f', {len(v)-n} diverged' if len(v)>n else ''
     return spread(mean,std)+f' (n = {n}{lost})'
 
-# %% ../nbs/75_bench.ipynb #8a4d0faa
+# %% ../nbs/75_bench.ipynb #dc3964b6
 def spread(mean, std, digits=3)->str:
     "mean ± std without the leading zero of fractions"
     if not np.isfinite(mean): return '–'
     text = f'{mean:.{digits}f}'+(f' ± {std:.{digits}f}' if np.isfinite(std) else '')
     return re.sub(r'\b0\.', '.', text) if digits==3 else text
 
-# %% ../nbs/75_bench.ipynb #4e209e1f
+# %% ../nbs/75_bench.ipynb #e220d9b8
 def markdown_table(
     study:str|Study, # or its name
     root:str|Path|None=None, # results folder
@@ -599,7 +617,7 @@ def markdown_table(
     if len(rows)>len(done): lines += ['',f'{len(rows)-len(done)} unfinished run(s) not counted.']
     return '\n'.join(lines)
 
-# %% ../nbs/75_bench.ipynb #805832e6
+# %% ../nbs/75_bench.ipynb #fa006bc6
 def comparison(
     study:str|Study, # or its name
     dataset:str, # one of its data sets
@@ -620,7 +638,7 @@ def comparison(
         lines.append('| '+' | '.join([label,str(len(mine)),*cells,*said])+' |')
     return '\n'.join(lines)
 
-# %% ../nbs/75_bench.ipynb #c0c2c6a4
+# %% ../nbs/75_bench.ipynb #ddaa5d77
 COMMANDS = dict(list='the studies', run='make missing results', pending='what has no result yet', table='a study as Markdown',
     verify='check all result files')
 
@@ -652,7 +670,7 @@ def show_pending(studies, root):
     yield (f'{len(todo)} runs, about {core:.0f} minutes on one core'+f' and {gpu:.0f} on an accelerator'*(gpu>0)
            +f'; {sum(bool(t["obstacle"]) for t in todo)} of them cannot run here')
 
-# %% ../nbs/75_bench.ipynb #d28e738d
+# %% ../nbs/75_bench.ipynb #ed3746b0
 def main(
     argv:list|None=None, # arguments; None: the command line's
 )->int: # exit status: 1 where a run failed or a file is wrong
@@ -676,5 +694,5 @@ def main(
         print(', '.join(f'{v} {k}' for k,v in count.items())); return int(count['failed']>0)
     return 0
 
-# %% ../nbs/75_bench.ipynb #ed3746b0
+# %% ../nbs/75_bench.ipynb #32c29c6f
 if __name__=='__main__' and '__file__' in globals(): sys.exit(main()) # not in a notebook

@@ -355,3 +355,15 @@ def test_label_spreading_is_told_too(root):
     assert verify(result_path('s', arm, 0, root))==[]
     other = run_one('s', Arm('SelfTraining', 'digits', given=dict(per_class=4), name='four'), 0, root=root, threads=1)
     assert 'test_acc' not in other['metrics'] and other['metrics']['acc']>.6
+
+
+def test_a_run_serves_every_study_that_asks_for_it(root):
+    first, second = (Study(n, '', [Arm('KMeans', 'digits', d), Arm('KMeans', 'digits', {'n_init': 1}, name=n)], seeds=1)
+                     for n, d in (('one', {}), ('two', {})))
+    lines = []
+    assert run(first, root=root, out=silent)['done']==2 and run(second, root=root, out=lines.append)['done']==2
+    assert [line.endswith('as in one') for line in lines]==[True, True]
+    a, b = (result_path(s.name, s.arms[1], 0, root) for s in (first, second))
+    assert verify(b)==[] and {**json.loads(a.read_text()), 'study': 'two'}==json.loads(b.read_text())
+    other = Study('three', '', [Arm('KMeans', 'digits', {'n_init': 2}), Arm('KMeans', 'digits', protocol='half', name='h')], seeds=1)
+    assert run(other, root=root, out=lines.append)['done']==2 and not any('as in' in line for line in lines[2:])
