@@ -6,11 +6,11 @@
 __all__ = ['ORDERS', 'AT', 'soft_labels', 'fitted_outputs', 'member_order', 'on_page', 'nearest', 'Edit', 'first_edit',
            'check_cluster', 'merge_clusters', 'split_cluster', 'name_cluster', 'link_pair', 'frame_of', 'clicked',
            'align', 'draw_map', 'to_png', 'image_pictures', 'bar_pictures', 'picture_maker', 'unusual', 'ExplorerState',
-           'state_map', 'place_of', 'label_table', 'takes_pairs', 'fit_pairs', 'still', 'thumbnail', 'say_sample',
-           'Explorer', 'explore']
+           'state_map', 'place_of', 'partner', 'label_table', 'takes_pairs', 'fit_pairs', 'still', 'thumbnail',
+           'say_sample', 'Explorer', 'explore']
 
 # %% ../nbs/85_explorer.ipynb #b5e891b4
-import base64,csv,html,io,warnings
+import base64,csv,html,io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 from .base import DeepClusterer,as_input,is_table,outputs
@@ -45,16 +46,19 @@ def soft_labels(
 def fitted_outputs(
     model, # fitted: one of this library, or anything with `predict_proba`, `predict` or `labels_`
     X, # as in its `fit`
-)->tuple[np.ndarray,np.ndarray]: # (n, e) embedding, (n, k) memberships, float32
-    "Embedding and memberships, in one pass where the method has a network"
+)->tuple[np.ndarray,np.ndarray,np.ndarray]: # (n, e) embedding, (n, k) memberships, (n,) clusters
+    "Embedding, memberships and clusters, in one pass where the method has a network"
     check_is_fitted(model)
-    if isinstance(model, DeepClusterer): return tuple(t.float().numpy() for t in outputs(model, as_input(model, X)))
+    if isinstance(model, DeepClusterer):
+        z,q = (t.float().numpy() for t in outputs(model, as_input(model, X)))
+        return z,q,q.argmax(1)
     z = as_data(X).vectors().cpu().numpy()
-    if hasattr(model,'predict_proba'): return z,np.asarray(model.predict_proba(X), np.float32)
+    if hasattr(model,'predict_proba'): q = np.asarray(model.predict_proba(X)); return z,q.astype(np.float32),q.argmax(1)
     labels = np.asarray(model.predict(X) if hasattr(model,'predict') else model.labels_)
-    if len(labels)!=len(z): raise ValueError(f'{type(model).__name__} labels only the {len(labels)} samples it was fitted on, X has {len(z)}')
-    if labels.min()<0: raise ValueError(f'{(labels<0).sum()} samples have no cluster (label {labels.min()}): leave them out of X and labels_')
-    return z,soft_labels(z, labels)
+    if len(labels)!=len(z):
+        raise ValueError(f'{type(model).__name__} labels only the {len(labels)} samples it was fitted on, and X has {len(z)}')
+    if labels.min()<0: raise ValueError(f'{(labels<0).sum()} samples have no cluster (label {labels.min()}): leave them out')
+    return z,soft_labels(z, labels),labels.astype(np.int64)
 
 # %% ../nbs/85_explorer.ipynb #19cc4384
 ORDERS = ('central','remote','doubtful')
@@ -91,7 +95,7 @@ def nearest(
     few = np.argpartition(d, m-1)[:m] if m else np.arange(0)
     return few[np.lexsort((few, d[few]))]
 
-# %% ../nbs/85_explorer.ipynb #50a00b8e
+# %% ../nbs/85_explorer.ipynb #a119f037
 class Edit(NamedTuple):
     "Labels as they are after some looking; what undo goes back to"
     labels:np.ndarray # (n,) int64 cluster of each sample
@@ -103,9 +107,10 @@ class Edit(NamedTuple):
 
 def first_edit(
     q:np.ndarray, # (n, k) memberships
+    labels:np.ndarray, # (n,) clusters
 )->Edit:
     "What the method itself says"
-    return Edit(q.argmax(1), q.max(1), {j:(j,) for j in range(q.shape[1])}, {})
+    return Edit(labels, q[np.arange(len(q)),labels], {j:(j,) for j in range(q.shape[1])}, {})
 
 def check_cluster(
     edit:Edit, # as it is
@@ -115,7 +120,7 @@ def check_cluster(
     for j in clusters:
         if j not in edit.parts: raise ValueError(f'there is no cluster {j}: choose from {", ".join(map(str, edit.parts))}')
 
-# %% ../nbs/85_explorer.ipynb #a119f037
+# %% ../nbs/85_explorer.ipynb #dc33ee5f
 def merge_clusters(
     edit:Edit, # before
     q:np.ndarray, # (n, k) memberships
@@ -133,7 +138,7 @@ def merge_clusters(
     parts = {j:columns if j==a else p for j,p in edit.parts.items() if j!=b}
     return edit._replace(labels=labels, share=share, parts=parts, names=rest|({a:name} if name else {}))
 
-# %% ../nbs/85_explorer.ipynb #dc33ee5f
+# %% ../nbs/85_explorer.ipynb #87778b5c
 def split_cluster(
     edit:Edit, # before
     q:np.ndarray, # (n, k) memberships
@@ -152,7 +157,7 @@ def split_cluster(
     share[m] = q[m][:,edit.parts[j]].sum(1).clip(max=1)*soft_labels(z[m], half)[np.arange(len(m)),half]
     return edit._replace(labels=labels, share=share, parts=edit.parts|{new:edit.parts[j]})
 
-# %% ../nbs/85_explorer.ipynb #4db474ba
+# %% ../nbs/85_explorer.ipynb #2ef2c772
 def name_cluster(
     edit:Edit, # before
     j:int, # cluster
@@ -178,7 +183,7 @@ def link_pair(
     Constraints(new.must, new.cannot).check(n)
     return new
 
-# %% ../nbs/85_explorer.ipynb #5e0b4ecb
+# %% ../nbs/85_explorer.ipynb #a84d5df9
 def frame_of(
     xy:np.ndarray, # (m, 2) coordinates
 )->tuple: # centre's x and y, half the side
@@ -203,7 +208,7 @@ def align(
     a = xy-xy.mean(0); u,_,vt = np.linalg.svd(a.T@(to-to.mean(0)))
     return (a@u@vt).astype(np.float32)
 
-# %% ../nbs/85_explorer.ipynb #ad1a4670
+# %% ../nbs/85_explorer.ipynb #1f8693a3
 def draw_map(
     xy:np.ndarray, # (m, 2) coordinates
     labels:np.ndarray, # (m,) clusters
@@ -213,13 +218,13 @@ def draw_map(
     names=None, # cluster -> name; None: the numbers
     size:int=380, # pixels, both ways
 )->np.ndarray: # (size, size, 3) uint8
-    "The map, to the edge of the picture; by membership: dark is doubtful"
+    "The map, to the edge of the picture; by membership: in the order of their membership, dark is doubtful"
     fig = Figure(figsize=(size/90,)*2, dpi=90); ax = fig.add_axes((0,0,1,1))
     names = None if names is None else {j:str(v)[:14].replace('$','\\$') for j,v in names.items()}
     if share is None: plot_embedding(xy, labels, ax, names=names)
     else:
-        o = np.argsort(-share); s = float(np.clip(4000/len(xy), 3, 25))
-        ax.scatter(*xy[o].T, s=s, c=share[o], cmap='viridis', vmin=0, vmax=1, lw=0)
+        o,rank = np.argsort(-share),rankdata(share, 'max')/len(share)
+        ax.scatter(*xy[o].T, s=float(np.clip(4000/len(xy), 3, 25)), c=rank[o], cmap='viridis', vmin=0, vmax=1.15, lw=0)
     rings = [(np.reshape(marks,(-1,2)), 30, .8), (np.reshape(here if here is not None else (),(-1,2)), 140, 2)]
     for at,s,lw in rings: ax.scatter(*at.T, s=s, facecolors='none', edgecolors='black', lw=lw)
     x,y,half = frame_of(xy)
@@ -227,7 +232,7 @@ def draw_map(
     canvas = FigureCanvasAgg(fig); canvas.draw()
     return np.asarray(canvas.buffer_rgba())[...,:3]
 
-# %% ../nbs/85_explorer.ipynb #1f8693a3
+# %% ../nbs/85_explorer.ipynb #029c6966
 def to_png(
     a, # (h, w, 3) uint8
     side:int|None=None, # shrink to so many pixels, if larger
@@ -237,7 +242,7 @@ def to_png(
     if side: im.thumbnail((side,side))
     im.save(f, 'PNG'); return f.getvalue()
 
-# %% ../nbs/85_explorer.ipynb #5f59c4ee
+# %% ../nbs/85_explorer.ipynb #7344ea81
 def image_pictures(
     x, # (m, c, h, w) images, 1 or 3 channels
     low:float, # value shown as black
@@ -273,7 +278,7 @@ def picture_maker(
     mean,std = some.mean(0),some.std(0, correction=0); std[std==0] = torch.inf
     return lambda i: bar_pictures(((x[torch.as_tensor(np.asarray(i))].float()-mean)/std).cpu().numpy())
 
-# %% ../nbs/85_explorer.ipynb #23060f89
+# %% ../nbs/85_explorer.ipynb #c7a2e2c1
 def unusual(
     x:np.ndarray, # (d,) one vector
     mean:np.ndarray, # (d,) of its cluster
@@ -285,12 +290,13 @@ def unusual(
     far = np.divide(x-mean, std, out=np.zeros(len(x)), where=std>0); top = np.argsort(-np.abs(far), kind='stable')[:m]
     return [(str(j if names is None else names[j]), float(x[j]), float(far[j])) for j in top]
 
-# %% ../nbs/85_explorer.ipynb #c45cea40
+# %% ../nbs/85_explorer.ipynb #36e0e5c9
 class ExplorerState:
     "All that an explorer knows, and nothing of widgets"
     def __init__(self,
         z, # (n, e) embedding
         q, # (n, k) memberships
+        labels=None, # (n,) clusters; None: the greatest membership
         y=None, # (n,) known classes, shown beside the samples; nothing is learnt from them
         snapshots=None, # epoch -> dict of labels (n,) and, if kept, embedding (n, e)
         paths=None, # (n,) files the samples came from
@@ -298,11 +304,13 @@ class ExplorerState:
         seed:int=0, # which ones; also of t-SNE and splits
     ):
         self.z,self.q,self.y,self.paths = np.asarray(z, np.float32),np.asarray(q, np.float32),y,paths
-        self.n_max,self.seed,self._maps,self.edits = n_max,seed,{},[first_edit(self.q)]
+        self.n_max,self.seed,self._maps = n_max,seed,{}; self.edits = [first_edit(self.q, self.q.argmax(1) if labels is None else labels)]
         self.snapshots = {e:s for e,s in sorted((snapshots or {}).items()) if len(s['labels'])==len(self.z)}
     def __len__(self): return len(self.z)
     @property
     def now(self)->Edit: return self.edits[-1]
+    @property
+    def fitted(self)->np.ndarray: return self.edits[0].labels # what the method itself said
     @property
     def labels(self)->np.ndarray: return self.now.labels.copy()
     @property
@@ -314,7 +322,7 @@ class ExplorerState:
     def split(self, j:int): self._do(split_cluster(self.now, self.q, self.z, j, self.seed))
     def rename(self, j:int, name:str): self._do(name_cluster(self.now, j, name))
     def link(self, kind:str, i:int, j:int): self._do(link_pair(self.now, kind, i, j))
-    def undo(self): self.edits = self.edits[:-1] or self.edits[:1]; self.edits = self.edits or [first_edit(self.q)]
+    def undo(self): self.edits = self.edits[:-1] or self.edits
     def members(self, j:int, by:str='central'): return member_order(self.z, self.now.share, np.flatnonzero(self.now.labels==j), by)
     def neighbours(self, i:int, m:int=8): return nearest(self.z, i, m)
     def title(self, j:int): return f'{j} · {self.now.names[j]}' if j in self.now.names else str(j)
@@ -322,7 +330,7 @@ class ExplorerState:
     def place(self, i:int): return place_of(self, i)
     def table(self)->str: return label_table(self)
 
-# %% ../nbs/85_explorer.ipynb #36e0e5c9
+# %% ../nbs/85_explorer.ipynb #c8c0ee6a
 def state_map(
     state:ExplorerState, # what is shown
     epoch=None, # of a snapshot; None: the fitted state
@@ -343,6 +351,14 @@ def place_of(
     idx = state_map(state)[1]
     return int(np.square(state.z[idx]-state.z[i]).sum(1).argmin()) if i not in idx else int(np.searchsorted(idx, i))
 
+def partner(
+    state:ExplorerState, # what is shown
+    j:int, # a cluster
+)->int: # another one, or j where there is no other
+    "The cluster that the members of j are most in doubt about: the first to be thought of for a merge"
+    m = state.now.labels==j; others = [c for c in state.clusters if c!=j]
+    return max(others, key=lambda c: state.q[m][:,list(state.now.parts[c])].sum(), default=j)
+
 def label_table(
     state:ExplorerState, # what is shown
 )->str: # CSV with a header
@@ -350,11 +366,11 @@ def label_table(
     now,f = state.now,io.StringIO(newline=''); out = csv.writer(f, lineterminator='\n')
     extra = {k:v for k,v in {'class':state.y, 'path':state.paths}.items() if v is not None}
     out.writerow(['index','cluster','name','membership','fitted_cluster',*extra])
-    for i,(j,s,c,*more) in enumerate(zip(now.labels, now.share, state.q.argmax(1), *extra.values())):
+    for i,(j,s,c,*more) in enumerate(zip(now.labels, now.share, state.fitted, *extra.values())):
         out.writerow([i, j, now.names.get(j,''), f'{s:.6g}', c, *(v.item() if hasattr(v,'item') else v for v in more)])
     return f.getvalue()
 
-# %% ../nbs/85_explorer.ipynb #6c6b6331
+# %% ../nbs/85_explorer.ipynb #80191b5c
 def takes_pairs(
     model, # any estimator
 )->bool:
@@ -375,7 +391,7 @@ def fit_pairs(
     if not len(constraints): raise ValueError('no pair is marked: mark some as must-link or cannot-link first')
     return clone(model).fit(X, y, constraints=constraints, time_budget_s=time_budget_s)
 
-# %% ../nbs/85_explorer.ipynb #c3aa9b02
+# %% ../nbs/85_explorer.ipynb #9b0df80f
 def still(
     state:ExplorerState, # what is shown
     pictures:Callable, # indices -> (m, h, w, 3) uint8
@@ -397,32 +413,31 @@ def still(
     canvas = FigureCanvasAgg(fig); canvas.draw()
     return to_png(np.asarray(canvas.buffer_rgba())[...,:3])
 
-# %% ../nbs/85_explorer.ipynb #9b0df80f
+# %% ../nbs/85_explorer.ipynb #3c5549c5
 def member_grid(state, pictures, clusters, n_central, n_doubtful):
     "A row per cluster: central members, a gap, doubtful ones; also height and width of a cell"
-    h,w = (v+2 for v in pictures([0]).shape[1:3]); gap = w//2
+    step = -(-max(pictures([0]).shape[1:3])//64); h,w = (v+2 for v in pictures([0])[0,::step,::step].shape[:2]); gap = w//2
     grid = np.full((h*len(clusters), w*(n_central+n_doubtful)+gap, 3), 255, np.uint8)
     for r,j in enumerate(clusters):
         central = state.members(j)[:n_central]; doubt = [i for i in state.members(j,'doubtful') if i not in central][:n_doubtful]
         both = [*((w*c,i) for c,i in enumerate(central)), *((w*(n_central+c)+gap,i) for c,i in enumerate(doubt))]
-        for (x0,_),p in zip(both, pictures([i for _,i in both]) if both else []): grid[h*r+1:h*r+h-1, x0+1:x0+w-1] = p
+        for (x0,_),p in zip(both, pictures([i for _,i in both]) if both else []): grid[h*r+1:h*r+h-1, x0+1:x0+w-1] = p[::step,::step]
     return grid,h,w
 
-# %% ../nbs/85_explorer.ipynb #cccd0e7d
+# %% ../nbs/85_explorer.ipynb #7a489a49
 def thumbnail(
-    a, # (h, w, 3) uint8
+    a:np.ndarray, # (h, w, 3) uint8
     send:str='', # what a click sends; '': nothing
     caption:str='', # below it
     px:int=44, # width on the page
     title:str='', # shown by the pointer, read aloud
-    frame:str='', # a colour, if it shall have one
 )->str: # HTML
     "A picture that can be clicked"
     src = base64.b64encode(to_png(a, max(64, 2*px))).decode()
     script = ("const b=this.closest('.deepclust-explorer').querySelector('.deepclust-click input');"
               f"b.value={send};for(const t of ['input','change'])b.dispatchEvent(new Event(t,{{bubbles:true}}))") if send else ''
     act = f' onclick="{html.escape(script)}"' if send else ''
-    style = f"width:{px}px;image-rendering:pixelated;cursor:{'pointer' if send else 'auto'};{f'outline:2px solid {frame};' if frame else ''}"
+    style = f"width:{px}px;image-rendering:pixelated;cursor:{'pointer' if send else 'auto'}"
     return (f'<figure style="display:inline-block;margin:2px;text-align:center;font-size:10px;line-height:1.1">'
             f'<img src="data:image/png;base64,{src}" alt="{html.escape(title)}" title="{html.escape(title)}" style="{style}"{act}>'
             f'<figcaption>{html.escape(caption)}</figcaption></figure>')
@@ -434,13 +449,14 @@ def say_sample(
     i:int, # a sample
 )->str: # HTML
     "A sample in words: its cluster, its membership, where else it might belong"
-    now = state.now; j = now.labels[i]; other = {c:float(state.q[i,list(p)].sum()) for c,p in now.parts.items() if not {*p}&{*now.parts[j]}}
+    now = state.now; j = now.labels[i]; own = {*now.parts[j]} # of which the other half of a split is made, too
+    other = {c:max(0., float(state.q[i,list(p)].sum()-(now.share[i] if own&{*p} else 0))) for c,p in now.parts.items() if c!=j}
     best = max(other, key=other.get) if other else None
     known = '' if state.y is None else f', class {html.escape(str(state.y[i]))}'
     return (f'<b>{i}</b>{known}: cluster {html.escape(state.title(j))}, membership {now.share[i]:.3f}'
             +('' if best is None else f'; next {html.escape(state.title(best))}, {other[best]:.3f}'))
 
-# %% ../nbs/85_explorer.ipynb #fea156e9
+# %% ../nbs/85_explorer.ipynb #774a230a
 def epochs_of(state)->list: return [*((str(e),e) for e in state.snapshots),('end','end')] # a slider's options
 
 def make_controls(state, y)->SimpleNamespace:
@@ -450,7 +466,7 @@ def make_controls(state, y)->SimpleNamespace:
     labels = dict(style={'description_width':'62px'}); button = lambda text,tip,**kw: w.Button(description=text, tooltip=tip, **(slim|kw))
     c = SimpleNamespace(
         colour=w.Dropdown(options=['cluster','membership',*['class']*(y is not None)], description='colour', **wide, **labels),
-        method=w.Dropdown(options=[('PCA','pca'),('t-SNE (takes seconds)','tsne')], description='map', **wide, **labels),
+        method=w.Dropdown(options=[('PCA','pca'),('t-SNE (up to a minute)','tsne')], description='map', **wide, **labels),
         epoch=w.SelectionSlider(options=epochs_of(state), value='end', description='epoch', **wide,
                                 continuous_update=False, **labels),
         map=w.HTML(), cluster=w.Dropdown(description='cluster', **wide, **labels),
@@ -460,8 +476,9 @@ def make_controls(state, y)->SimpleNamespace:
         name=w.Text(placeholder='name', **last), rename=button('name', 'name this cluster'),
         into=w.Dropdown(**last), merge=button('merge', 'merge this cluster with the one at the left'),
         split=button('split', 'split this cluster in two'), undo=button('undo', 'take the last change back'),
-        other=w.BoundedIntText(0, 0, top, description='with', **wide, **labels), must=button('must-link', 'sample and other belong together'),
-        cannot=button('cannot-link', 'sample and other do not'), refit=button('refit', 'fit again with the marked pairs'),
+        other=w.BoundedIntText(0, 0, top, description='with', **wide, **labels),
+        must=button('must-link', 'the two samples belong together'), cannot=button('cannot-link', 'they do not'),
+        refit=button('refit', 'fit again with the marked pairs'),
         path=w.Text('labels.csv', **last), save=button('save CSV', 'write the labels to this file'),
         status=w.HTML(), click=w.Text(continuous_update=True, layout=w.Layout(display='none')))
     c.click.add_class('deepclust-click')
@@ -479,20 +496,17 @@ def lay_out(c, state):
     box.add_class('deepclust-explorer')
     return box
 
-# %% ../nbs/85_explorer.ipynb #fd2e782b
+# %% ../nbs/85_explorer.ipynb #6618e782
+QUIET = ('back','next','save') # buttons that change no label
+
 class Panel:
     "The widgets of an `Explorer`, and what they do"
     def __init__(self, explorer):
         self.explorer,self.at,self.quiet = explorer,0,False
         self.c = c = make_controls(explorer.state, explorer.state.y); self.box = lay_out(c, explorer.state)
-        s,now = (lambda: explorer.state),(lambda: (c.cluster.value,))
-        for name,f in dict(back=lambda: self.turn(-1), next=lambda: self.turn(1), rename=lambda: s().rename(*now(), c.name.value),
-                           merge=lambda: s().merge(*now(), c.into.value), split=lambda: s().split(*now()), undo=lambda: s().undo(),
-                           must=lambda: s().link('must', c.sample.value, c.other.value), refit=self.refit, save=self.save,
-                           cannot=lambda: s().link('cannot', c.sample.value, c.other.value)).items():
-            getattr(c, name).on_click(lambda _,name=name,f=f: self.try_(f, name not in ('back','next','save')))
+        for name,f in actions(self).items(): getattr(c, name).on_click(lambda _,f=f,new=name not in QUIET: self.try_(f, new))
         for name,f in dict(colour=self.draw_map, method=self.draw_map, epoch=self.draw_map, cluster=self.turn, order=self.turn,
-                           click=self.clicked).items(): getattr(c, name).observe(lambda _,f=f: self.try_(f), 'value')
+                           click=lambda: take_click(self)).items(): getattr(c, name).observe(lambda _,f=f: self.try_(f), 'value')
         c.sample.observe(lambda change: self.try_(lambda: self.select(change.old)), 'value')
         self.refresh()
     def try_(self, f, refresh=False):
@@ -505,10 +519,10 @@ class Panel:
     def refresh(self):
         "After the labels changed: lists of clusters, then all pictures"
         c,state = self.c,self.explorer.state; sizes = np.bincount(state.now.labels, minlength=max(state.clusters)+1)
-        options,was = [(f'{state.title(j)} ({sizes[j]:,})',j) for j in state.clusters],c.cluster.value
-        self.quiet = True
+        options,was,self.quiet = [(f'{state.title(j)} ({sizes[j]:,})',j) for j in state.clusters],c.cluster.value,True
         try:
             for w in (c.cluster, c.into): keep = w.value; w.options = options; w.value = keep if keep in state.clusters else options[0][1]
+            c.into.value = partner(state, c.cluster.value)
             c.name.value = state.now.names.get(c.cluster.value,'')
         finally: self.quiet = False
         self.turn(0 if c.cluster.value==was else None); self.select()
@@ -522,18 +536,26 @@ class Panel:
     def turn(self, by=None): turn_page(self, by)
     def draw_map(self): show_map(self)
     def select(self, before=None): show_sample(self, before)
-    def clicked(self): take_click(self)
-    def refit(self): self.explorer.refit(); self.c.status.value = 'fitted again with the marked pairs; merges and splits were of the fit before'
+    def refit(self): self.explorer.refit(); self.c.status.value = 'fitted again with the marked pairs, without the merges and splits before'
     def save(self): self.c.status.value = f'written to {html.escape(str(self.explorer.to_csv(self.c.path.value)))}'
 
-# %% ../nbs/85_explorer.ipynb #6618e782
+# %% ../nbs/85_explorer.ipynb #b4b56707
+def actions(panel)->dict:
+    "Button -> what it does"
+    c,ex = panel.c,panel.explorer
+    return dict(back=lambda: panel.turn(-1), next=lambda: panel.turn(1), rename=lambda: ex.state.rename(c.cluster.value, c.name.value),
+                merge=lambda: ex.state.merge(c.cluster.value, c.into.value), split=lambda: ex.state.split(c.cluster.value),
+                undo=lambda: ex.state.undo(), must=lambda: ex.state.link('must', c.sample.value, c.other.value),
+                cannot=lambda: ex.state.link('cannot', c.sample.value, c.other.value), refit=panel.refit, save=panel.save)
+
+# %% ../nbs/85_explorer.ipynb #b3a10f0c
 def turn_page(panel, by=None):
     "Another page of the members; None: the first, of whatever cluster is chosen now"
     c,ex = panel.c,panel.explorer; order = ex.state.members(c.cluster.value, c.order.value)
     pages = on_page(order, 0, ex.per_page)[1]; panel.at = 0 if by is None else min(max(panel.at+by, 0), pages-1)
     panel.shown = on_page(order, panel.at, ex.per_page)[0]
     c.page.value,c.back.disabled,c.next.disabled = f'page {panel.at+1} of {pages}',panel.at==0,panel.at==pages-1
-    if by is None: c.name.value = ex.state.now.names.get(c.cluster.value,'')
+    if by is None: c.name.value,c.into.value = ex.state.now.names.get(c.cluster.value,''),partner(ex.state, c.cluster.value)
     share,y = ex.state.now.share,ex.state.y
     note = lambda i: f'{share[i]:.2f}'+('' if y is None else f' · {y[i]}')
     draw = ex.pictures(panel.shown) if len(panel.shown) else []
@@ -549,7 +571,8 @@ def show_map(panel):
     names = {j:state.title(j) for j in state.clusters} if epoch is None and c.colour.value=='cluster' else None
     marks = xy[np.isin(idx, panel.shown)]
     a = draw_map(xy, labels, share, marks, xy[state.place(c.sample.value)], names)
-    moved = '' if epoch is None else f'; {np.mean(np.asarray(state.snapshots[epoch]["labels"])!=state.q.argmax(1)):.1%} of the labels change until the end'
+    share = 0 if epoch is None else np.mean(np.asarray(state.snapshots[epoch]['labels'])!=state.fitted)
+    moved = '' if epoch is None else f'; {share:.1%} of the labels change until the end'
     c.map.value = thumbnail(a, AT, f'{len(idx):,} of {len(state):,} samples{moved}', 380, 'map of the embedding')
 
 def show_sample(panel, before=None):
@@ -559,9 +582,8 @@ def show_sample(panel, before=None):
     text = f'<div>{say_sample(state, i)}. Neighbours, with their clusters:</div>'
     rest = ''.join(thumbnail(p, f"'{j}'", state.title(state.now.labels[j])[:8], title=f'sample {j}')
                    for j,p in zip(near, ex.pictures(near) if len(near) else []))
-    m,k = len(state.now.must),len(state.now.cannot)
-    big = thumbnail(ex.pictures([i])[0], '', '', 96, f'sample {i}')
-    c.detail.value = f'{text}{big}{rest}{ex.describe(i)}<div>{m} must-links, {k} cannot-links, {len(state.edits)-1} changes</div>'
+    m,k = len(state.now.must),len(state.now.cannot); big = thumbnail(ex.pictures([i])[0], '', '', 96, f'sample {i}')
+    c.detail.value = f'{text}{big}{rest}{ex.describe(i)}<div>must-links: {m}, cannot-links: {k}, changes: {len(state.edits)-1}</div>'
     show_map(panel)
 
 def take_click(panel):
@@ -571,7 +593,7 @@ def take_click(panel):
     elif len(sent)==2:
         xy,idx = state.map(panel.epoch, c.method.value); c.sample.value = int(idx[clicked(xy, *map(float, sent))])
 
-# %% ../nbs/85_explorer.ipynb #b3a10f0c
+# %% ../nbs/85_explorer.ipynb #b2103f03
 class Explorer:
     "What `explore` returns; in a notebook it shows itself"
     def __init__(self,
@@ -604,12 +626,18 @@ class Explorer:
         return new
     def describe(self, i:int)->str: return '' if self.data.is_images else describe_vector(self, i)
     def __repr__(self):
-        s = self.state; return f'Explorer({type(self.model).__name__}: {len(s):,} samples, {len(s.clusters)} clusters, {len(s.edits)-1} changes)'
+        s = self.state
+        return f'Explorer({type(self.model).__name__}: {len(s):,} samples, {len(s.clusters)} clusters, {len(s.edits)-1} changes)'
     def _repr_mimebundle_(self, include=None, exclude=None):
         still = {'image/png':base64.b64encode(self.picture()).decode(), 'text/plain':repr(self)}
         return self.widget._repr_mimebundle_()|still if has_kernel() else still
 
-# %% ../nbs/85_explorer.ipynb #51da4619
+# %% ../nbs/85_explorer.ipynb #02cce258
+def class_names(data):
+    "The classes that a data set itself knows, by name where they have names"
+    if data.y is None or not data.classes: return None if data.y is None else data.y.numpy()
+    return np.array([str(data.classes[v]) if v>=0 else '?' for v in data.y.tolist()])
+
 def has_kernel()->bool:
     "Whether a live notebook is there to answer clicks"
     import sys
@@ -624,7 +652,7 @@ def describe_vector(explorer, i)->str:
     cells = ''.join(f'<tr><td>{html.escape(n)}</td><td>{v:.4g}</td><td>{s:+.1f}</td></tr>' for n,v,s in rows)
     return f'<table style="font-size:11px"><tr><th>feature</th><th>value</th><th>std from its cluster</th></tr>{cells}</table>'
 
-# %% ../nbs/85_explorer.ipynb #b2103f03
+# %% ../nbs/85_explorer.ipynb #8d02d412
 def explore(
     model, # fitted
     X, # as in its `fit`
@@ -642,7 +670,7 @@ def explore(
     data = as_data(X, image_size=size if files and len(size)==2 else None)
     seen = data if images is None else as_data(images); given = X if is_table(X) else data
     if len(seen)!=len(data): raise ValueError(f'there are {len(seen)} images and {len(data)} samples: pass one image for each')
-    y = np.asarray(y) if y is not None else None if data.y is None else data.y.numpy()
+    y = class_names(data) if y is None else np.asarray(y)
     if y is not None and y.shape!=(len(data),): raise ValueError(f'y has shape {y.shape}: pass one class for each of {len(data)} samples')
     if snapshots is None: snapshots = getattr(getattr(model,'history_',None),'snapshots',None)
     paths = None if data.paths is None else [str(p) for p in data.paths]

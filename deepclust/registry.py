@@ -36,7 +36,7 @@ METHODS = {m.name:m for m in [
 # %% ../nbs/70_registry.ipynb #dee8107e
 PUBLIC = {name:f'deepclust.{m.module}' for name,m in METHODS.items()} | {
     'load':'deepclust.registry', 'cluster_accuracy':'deepclust.metrics', 'Constraints':'deepclust.constraints',
-    'choose_k':'deepclust.selection'}
+    'choose_k':'deepclust.selection', 'explore':'deepclust.explorer'}
 
 def get_method(
     name:str, # public class name, in any case

@@ -159,7 +159,7 @@ def test_weights_follow_the_schedule(blobs, few):
     assert h["weight_pair_guessed"][1]<.01 and h['weight_pair_guessed'][-1]==1 and set(h['weight_pair_known'])=={1}
     assert set(h['weight_reconstruction'])=={3.} and (np.diff(h['weight_center_guessed'])>=0).all()
     m = tiny(pretrain_epochs=0, annealed=False, gamma=None).fit(blobs[0], few)
-    assert set(m.history_['weight_pair_guessed'])=={1.} and set(m.history_['weight_center_guessed'])=={.1}
+    assert set(m.history_['weight_pair_guessed'])=={1.} and set(m.history_['weight_center_guessed'])=={1.}
     assert set(m.history_['weight_reconstruction'])=={1.}
 
 

@@ -296,7 +296,7 @@ class ClusterNet(Autoencoding):
         embedding_dim:int=32, # e
         margin:float=2., # m, nats that the divergence of a dissimilar pair should reach
         gamma:float|None=10., # weight of the share of the reconstruction error that is left; None: 1, of the error itself
-        pull:float=.1, # weight, beside λ, of the distances of guessed samples to their centres
+        pull:float=1., # weight, beside λ, of the distances of guessed samples to their centres
         labelled_fraction:float=.25, # share of a batch drawn from labelled or linked samples, 0..0.9
         annealed:bool=True, # whether the weight λ of the guesses rises from 0; False: it is 1
         start:str='means', # first centres: 'means' of the labelled embeddings, or 'seeded' k-means
