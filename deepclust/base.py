@@ -196,6 +196,9 @@ def as_input(
         X = (pixels(data) if est._images() else data.vectors()).cpu()
         if reset: est.n_features_in_ = int(np.prod(shape)); est.__dict__.pop('feature_names_in_',None)
     if reset: learn_shape(est, X, shape, images)
+    elif images and len(est.input_shape_)==1:
+        raise ValueError(f'X are images {tuple(shape)}, but {type(est).__name__} was fitted on vectors of {est.n_features_in_} numbers, '
+                         'perhaps in other units: pass vectors. Beside pictures: viz.cluster_montage(images, model.predict_proba(X))')
     elif (tuple(shape)!=tuple(est.input_shape_)) if est._images() else int(np.prod(shape))!=est.n_features_in_:
         raise ValueError(f'X has samples of shape {tuple(shape)}, but {type(est).__name__} was fitted on {est.input_shape_}: '
                          'resize or convert them first')

@@ -109,3 +109,10 @@ def test_a_recipe_of_restarts_keeps_the_best(images):
             return self.scores[-1]
     m = Scored(n_init=3).fit(images)
     assert len(m.scores)==3 and m.criterion_==min(m.scores) and float(m.net_[3].bias.sum().abs())==pytest.approx(min(m.scores), rel=1e-5)
+
+
+def test_images_are_refused_where_vectors_were_fitted(images):
+    flat = np.asarray(images, np.float32).reshape(len(images), -1)
+    m = Vectors().fit(flat)
+    with pytest.raises(ValueError, match=r'fitted on vectors of \d+ numbers.*cluster_montage'): m.predict(images)
+    assert Vectors().fit(images).predict(flat).shape==(len(images),)                      # the other way round only the shape must fit
