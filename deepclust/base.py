@@ -190,13 +190,13 @@ def as_input(
         X = X.toarray() if hasattr(X,'toarray') else X if X.flags.writeable else X.copy() # torch warns of read-only memory
         shape,images = X.shape[1:],False
     else:
-        files = not hasattr(X,'shape') and not isinstance(X, Data) # pictures of any size come to the fitted one; arrays stay as they are
+        ready = isinstance(X, Data); files = not hasattr(X,'shape') and not ready # pictures of any size come to the fitted one; arrays stay as they are
         data = as_data(X, image_size=tuple(est.input_shape_[1:]) if files and not reset and len(est.input_shape_)==3 else None)
         shape,images = tuple(data.x.shape[1:]),data.is_images
         X = (pixels(data) if est._images() else data.vectors()).cpu()
         if reset: est.n_features_in_ = int(np.prod(shape)); est.__dict__.pop('feature_names_in_',None)
     if reset: learn_shape(est, X, shape, images)
-    elif images and len(est.input_shape_)==1:
+    elif images and not ready and len(est.input_shape_)==1:
         raise ValueError(f'X are images {tuple(shape)}, but {type(est).__name__} was fitted on vectors of {est.n_features_in_} numbers, '
                          'perhaps in other units: pass vectors. Beside pictures: viz.cluster_montage(images, model.predict_proba(X))')
     elif (tuple(shape)!=tuple(est.input_shape_)) if est._images() else int(np.prod(shape))!=est.n_features_in_:
