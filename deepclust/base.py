@@ -190,7 +190,8 @@ def as_input(
         X = X.toarray() if hasattr(X,'toarray') else X if X.flags.writeable else X.copy() # torch warns of read-only memory
         shape,images = X.shape[1:],False
     else:
-        ready = isinstance(X, Data); files = not hasattr(X,'shape') and not ready # pictures of any size come to the fitted one; arrays stay as they are
+        ready = isinstance(X, Data)
+        files = not hasattr(X,'shape') and not ready # pictures of any size come to the fitted one; arrays stay as they are
         data = as_data(X, image_size=tuple(est.input_shape_[1:]) if files and not reset and len(est.input_shape_)==3 else None)
         shape,images = tuple(data.x.shape[1:]),data.is_images
         X = (pixels(data) if est._images() else data.vectors()).cpu()
