@@ -190,9 +190,7 @@ def as_input(
         X = X.toarray() if hasattr(X,'toarray') else X if X.flags.writeable else X.copy() # torch warns of read-only memory
         shape,images = X.shape[1:],False
     else:
-        ready = isinstance(X, Data)
-        files = not hasattr(X,'shape') and not ready # pictures of any size come to the fitted one; arrays stay as they are
-        data = as_data(X, image_size=tuple(est.input_shape_[1:]) if files and not reset and len(est.input_shape_)==3 else None)
+        ready,data = isinstance(X, Data),read_samples(X, () if reset else est.input_shape_)
         shape,images = tuple(data.x.shape[1:]),data.is_images
         X = (pixels(data) if est._images() else data.vectors()).cpu()
         if reset: est.n_features_in_ = int(np.prod(shape)); est.__dict__.pop('feature_names_in_',None)
@@ -206,6 +204,11 @@ def as_input(
     return X if est._images() else rescale(X, est.scale_, est.shift_)
 
 # %% ../nbs/55_base.ipynb #185e37aa
+def read_samples(X, shape:tuple=())->Data:
+    "A data set; pictures of any size come to `shape`, that of the fitted ones, arrays stay as they are"
+    files = not hasattr(X,'shape') and not isinstance(X, Data)
+    return as_data(X, image_size=tuple(shape[1:]) if files and len(shape)==3 else None)
+
 def pixels(data:Data)->Tensor:
     "Images as they are, where they are images in the usual range"
     if not data.is_images: raise ValueError(f'these are vectors of {data.x.shape[1]} numbers, not images: reshape them to (n, c, h, w)')
@@ -266,10 +269,15 @@ def fingerprint(
     plain = lambda v: v if isinstance(v,(int,float,str,bool,type(None))) else repr(v)
     params = {k:plain(v) for k,v in est.get_params(deep=False).items() if k not in skip}
     where = next(est.net_.parameters()).device.type
-    data = zlib.crc32(x.contiguous().numpy())
-    return dict(method=type(est).__name__, **params, on=where, seed=seed, shape=list(x.shape), data=data, **known)
+    return dict(method=type(est).__name__, **params, on=where, seed=seed, shape=list(x.shape), data=checksum(x.numpy()), **known)
 
 # %% ../nbs/55_base.ipynb #9ab44b82
+def checksum(*arrays)->int:
+    "What a checkpoint remembers of data, labels or weights"
+    crc = 0
+    for a in arrays: crc = zlib.crc32(np.ascontiguousarray(a), crc)
+    return crc
+
 def run_seed(est, checkpoint, resume)->int:
     "The seed; with `random_state=None` a resumed fit takes the one it had started with"
     note = Path(checkpoint)/'seed.json' if checkpoint else None
@@ -325,6 +333,10 @@ def snapshot(est, x)->dict:
     z,q = outputs(est, x)
     return dict(labels=est._labels(z, q), embedding=z.half().numpy())
 
+def note_collapse(est, problem:str):
+    "Into the history, and a warning"
+    est.history_.events.append(dict(event='collapse', text=problem)); warnings.warn(problem, CollapseWarning)
+
 def finish_fit(est, x, best, finished):
     "Fitted attributes, and a warning where the result is not one"
     est.criterion_,_,est.history_ = best
@@ -335,7 +347,7 @@ def finish_fit(est, x, best, finished):
     if not finished: warnings.warn('the time budget ended before training did: labels_ are usable but not final. '
                                    'With checkpoint=FOLDER and resume=True, fit goes on where it stopped')
     for problem in (collapse_report(est.labels_, est.n_clusters) if est.n_clusters>1 else []):
-        est.history_.events.append(dict(event='collapse', text=problem)); warnings.warn(problem, CollapseWarning)
+        note_collapse(est, problem)
 
 # %% ../nbs/55_base.ipynb #161a432a
 def save_model(

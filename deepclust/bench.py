@@ -117,11 +117,9 @@ NOT_SETTINGS = ('n_clusters','random_state','device','verbose') # k comes from t
 
 def settings(
     est, # an estimator
-    given:dict|None=None, # labels it is told, if any
 )->dict: # parameter -> plain value
-    "What defines an arm, all of it"
-    own = {k:plain(v) for k,v in est.get_params(deep=False).items() if k not in NOT_SETTINGS}
-    return own|(dict(given=plain(given)) if given else {})
+    "What defines an arm, all of it but the labels it is told"
+    return defining(plain(est.get_params(deep=False)))
 
 def build(
     arm:Arm, # not a peer
@@ -134,8 +132,15 @@ def build(
     default = settings(cls()); est = cls.paper(arm.paper) if arm.paper else cls()
     have = est.get_params(deep=False)
     est.set_params(**{n:v for n,v in dict(n_clusters=k,random_state=seed).items() if n in have}).set_params(**arm.diff)
-    now = settings(est, arm.given); extra = {n:plain(v) for n,v in arm.diff.items() if n in NOT_SETTINGS}
+    now = settings(est)|told(arm); extra = {n:plain(v) for n,v in arm.diff.items() if n in NOT_SETTINGS}
     return est,{n:v for n,v in now.items() if n not in default or v!=default[n]}|extra
+
+# %% ../nbs/75_bench.ipynb #7e11a0d1
+def defining(params)->dict: # of parameters, those that define an arm
+    return {k:v for k,v in params.items() if k not in NOT_SETTINGS}
+
+def told(arm)->dict: # labels that the method is told, as results note them
+    return dict(given=plain(arm.given)) if arm.given else {}
 
 # %% ../nbs/75_bench.ipynb #ec3ae83f
 SCHEMA = 1
@@ -238,6 +243,9 @@ def told_in_words(given):
     wrong,test = given.get('flip',0),given.get('test',0)
     return much+(f', {100*wrong:g} % of them wrong' if wrong else '')+(f'; {100*test:g} % held out' if test else '')
 
+def protocol_of(arm)->str: # which part is clustered, what the method is told, what is odd about a program of others
+    return '; '.join(filter(None, (arm.protocol, told_in_words(arm.given), PEERS[arm.label].note if arm.label in PEERS else '')))
+
 def unseen_scores(y, labels)->dict: return {f'test_{s}':v for s,v in score_labels(y, labels).items() if s in SCORES}
 
 # %% ../nbs/75_bench.ipynb #c16b633f
@@ -255,7 +263,7 @@ def fit_arm(arm, data, seed, budget, resume, folder, measures)->dict:
     wall = time.perf_counter()-start
     if on_cuda(est): torch.cuda.synchronize(); wall = time.perf_counter()-start
     step = re.search(r'since step (\d+)', diverged or '')
-    peak,params = peak_mib(on_cuda(est)),settings(est,arm.given)|({'n_clusters':est.n_clusters} if hasattr(est,'n_clusters') else {})
+    peak,params = peak_mib(on_cuda(est)),settings(est)|told(arm)|({'n_clusters':est.n_clusters} if hasattr(est,'n_clusters') else {})
     lost = dict.fromkeys(SCORES)|dict(diverged=True, diverged_step=int(step[1]) if step else None)
     metrics = lost if diverged else after_fit(est, data, measures)
     if unseen and not diverged: metrics |= unseen_scores(unseen.y, est.predict(unseen))
@@ -284,9 +292,8 @@ def run_one(
         else: r = fit_arm(arm, data, seed, time_budget_s, resume, folder, measures)
     before = old['wall_s'] if old and not old['complete'] else 0.
     r['wall_s'] = max(r['wall_s']+before, total(r['history'],'seconds')) # a killed process has left no result, but its rows
-    protocol = '; '.join(filter(None, (arm.protocol, told_in_words(arm.given), PEERS[arm.label].note if arm.label in PEERS else '')))
     date,device = datetime.now(timezone.utc).isoformat(timespec='seconds'),device_name(r.pop('cuda'), used)
-    row = r|dict(schema=SCHEMA, study=study, method=arm.label, dataset=arm.dataset, protocol=protocol, n=len(data), seed=seed,
+    row = r|dict(schema=SCHEMA, study=study, method=arm.label, dataset=arm.dataset, protocol=protocol_of(arm), n=len(data), seed=seed,
                  commit=commit(), device=device, date=date)
     row |= {k:number(row[k]) for k in ('wall_s','images_per_s','peak_mib')}|dict(metrics={k:number(v) for k,v in row['metrics'].items()})
     atomic_write_result(path, row)
@@ -385,9 +392,8 @@ def run_peer(
         apart = unseen_scores(unseen.y, np.load(d/'unseen.npy')) if unseen else {}
     if len(labels)!=len(data): raise RuntimeError(f'{arm.label} gave {len(labels)} labels for {len(data)} samples')
     params = plain(params|({'umap':peer.umap} if peer.umap else {})|dict(n_clusters=k, version=f'{peer.package} {out.pop("version")}'))
-    told = dict(given=plain(arm.given)) if arm.given else {}
     metrics = score_labels(data.y, labels)|apart
-    return out|dict(diff=plain(arm.diff)|told, params=params|told, metrics=metrics, history=[], images_per_s=None, complete=True)
+    return out|dict(diff=plain(arm.diff)|told(arm), params=params|told(arm), metrics=metrics, history=[], images_per_s=None, complete=True)
 
 # %% ../nbs/75_bench.ipynb #afc0b1ba
 def start_peer(label, package, python, d, threads):
@@ -472,11 +478,10 @@ def state(
     row = read_json(result_path(study.name, arm, seed, root))
     if row is None: return 'no result'
     if not row['complete']: return 'unfinished'
-    told = dict(given=plain(arm.given)) if arm.given else {}
-    if arm.label in PEERS: return 'done' if row['diff']==plain(arm.diff)|told else 'outdated'
-    try: now = settings(build(arm)[0], arm.given)
+    if arm.label in PEERS: return 'done' if row['diff']==plain(arm.diff)|told(arm) else 'outdated'
+    try: now = settings(build(arm)[0])|told(arm)
     except UNBUILDABLE: return 'done' # what cannot be built here cannot be compared
-    return 'done' if now=={k:v for k,v in row['params'].items() if k not in NOT_SETTINGS} else 'outdated'
+    return 'done' if now==defining(row['params']) else 'outdated'
 
 def pending(
     studies:list|None=None, # of `Study`; None: all of `STUDIES`
@@ -525,11 +530,10 @@ def same_run(study, arm, seed, root=None)->str: # name of the other study; '' wh
     "Copy a run that another study has made, unless this one measures more"
     if arm.label in PEERS or getattr(study,'measures',()): return ''
     (est,diff),path = build(arm),result_path(study.name, arm, seed, root)
-    want = dict(params=settings(est, arm.given), method=arm.label, dataset=arm.dataset, complete=True,
-                protocol='; '.join(filter(None, (arm.protocol, told_in_words(arm.given)))))
+    want = dict(params=settings(est)|told(arm), method=arm.label, dataset=arm.dataset, complete=True, protocol=protocol_of(arm))
     for other in sorted(results_root(root).glob(f'*/{slug(arm.dataset)}-{slug(arm.label)}*-s{seed}.json')):
-        row = read_json(other); own = dict(params={k:v for k,v in row['params'].items() if k not in NOT_SETTINGS})
-        if other!=path and want=={k:row[k] for k in want}|own:
+        row = read_json(other)
+        if other!=path and want=={k:row[k] for k in want}|dict(params=defining(row['params'])):
             path.parent.mkdir(parents=True, exist_ok=True); atomic_write(path, result_text(row|dict(study=study.name, diff=diff)))
             return row['study']
     return ''

@@ -23,7 +23,7 @@ from PIL import Image
 from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
-from .base import DeepClusterer,as_input,is_table,outputs
+from .base import DeepClusterer,as_input,is_table,outputs,read_samples
 from .constraints import Constraints
 from .core import atomic_write,check_choice,check_int
 from .data import Data,as_data
@@ -666,8 +666,7 @@ def explore(
 )->Explorer:
     "Look at a clustering: map, members, neighbours; merge, split, name, link, fit again"
     check_is_fitted(model); check_int(n_max, 'n_max', low=3); check_int(per_page, 'per_page', low=1)
-    size = tuple(getattr(model,'input_shape_',()))[1:]; files = not hasattr(X,'shape') and not isinstance(X, Data)
-    data = as_data(X, image_size=size if files and len(size)==2 else None)
+    data = read_samples(X, getattr(model,'input_shape_',()))
     seen = data if images is None else as_data(images); given = X if is_table(X) else data
     if len(seen)!=len(data): raise ValueError(f'there are {len(seen)} images and {len(data)} samples: pass one image for each')
     y = class_names(data) if y is None else np.asarray(y)

@@ -27,6 +27,17 @@ def ticking(monkeypatch):
     ticks = count(); monkeypatch.setattr(deepclust.train, 'time', SimpleNamespace(monotonic=lambda: next(ticks)/100))
 
 
+@pytest.fixture(scope='module')
+def pictures():
+    "Ninety noisy images of 16 x 16, each class bright in a channel of its own"
+    import numpy as np
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 30)
+    x = rng.integers(0, 60, (90, 3, 16, 16))
+    x[np.arange(90), y] += 150
+    return x.astype(np.uint8), y
+
+
 @pytest.fixture(scope='session')
 def data_root()->Path:
     "The folder with the data sets, or a skip"

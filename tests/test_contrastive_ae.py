@@ -17,15 +17,6 @@ def tiny(**kw): return ContrastiveAutoencoder(**{**TINY, **kw})
 
 
 @pytest.fixture(scope='module')
-def pictures():
-    rng = np.random.default_rng(0)
-    y = np.repeat([0, 1, 2], 30)
-    x = rng.integers(0, 60, (90, 3, 16, 16))
-    x[np.arange(90), y] += 150
-    return x.astype(np.uint8), y
-
-
-@pytest.fixture(scope='module')
 def fitted(pictures): return tiny().fit(pictures[0])
 
 

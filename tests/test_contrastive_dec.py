@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from test_mmdc import Counting, pictures
+from test_mmdc import stage_of as first_stage
 
 import deepclust.methods.nat as nat
 from deepclust.augment import Flip, pick_recipe
 from deepclust.base import load_model
 from deepclust.core import CollapseWarning
 from deepclust.losses import nt_xent, student_t, target_distribution
+from deepclust.methods.autoencoder import embed_all
 from deepclust.methods.contrastive_dec import (ANCHORS, ContrastiveDEC, ContrastStage, StudentHead, center_gaps, check_merged,
                                                cluster_contrast, contrast_recipe, look, within_share)
 from deepclust.metrics import cluster_accuracy
@@ -131,14 +133,7 @@ def test_recipes_by_name_size_and_object():
 
 def stage_of(x, **kw):
     est = ContrastiveDEC(3, **{**SMALL, **kw})
-    torch.manual_seed(0)
-    est.net_ = est._build(tuple(x.shape[1:]))
-    est.net_.train()
-    stage = est._stages(x)[0]
-    stage.generator = torch.Generator().manual_seed(0)
-    stage.setup()
-    stage.opt = stage.optimizer()
-    return est, stage
+    return est, first_stage(est, x)
 
 
 @pytest.fixture
@@ -171,7 +166,7 @@ def test_frequencies_of_all_are_renewed_every_epoch(images):
     with torch.no_grad(): est.net_['cluster'].points += torch.randn(3, 1)
     stage.before_epoch(2)
     assert not torch.equal(first, stage.freq)
-    torch.testing.assert_close(stage.freq, est.net_['cluster'](stage.embed()).softmax(1).mean(0).detach())
+    torch.testing.assert_close(stage.freq, est.net_['cluster'](embed_all(est, stage.x)).softmax(1).mean(0).detach())
 
 
 @pytest.mark.parametrize('detach', [True, False])

@@ -37,15 +37,6 @@ def blobs(): return make_blobs(120, 6, centers=3, cluster_std=.6, random_state=0
 
 
 @pytest.fixture(scope='module')
-def pictures():
-    rng = np.random.default_rng(0)
-    y = np.repeat([0, 1, 2], 30)
-    x = rng.integers(0, 60, (90, 3, 16, 16))
-    x[np.arange(90), y] += 150
-    return x.astype(np.uint8), y
-
-
-@pytest.fixture(scope='module')
 def corners():
     "Four groups at the corners of a rectangle, wide rather than high, seen in 40 dimensions; the classes are top and bottom"
     r = np.random.default_rng(0)

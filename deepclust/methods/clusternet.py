@@ -10,12 +10,11 @@ __all__ = ['assignment_logits', 'pairwise_kl', 'masked_mean', 'pair_loss', 'pair
 # %% ../../nbs/methods/30_clusternet.ipynb #0f43e256
 import math
 import warnings
-import zlib
 from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor,nn
-from ..base import is_table
+from ..base import checksum,is_table
 from ..constraints import Constraints,constraint_batches
 from ..core import check_choice,check_float
 from ..data import as_data
@@ -283,8 +282,7 @@ def known_of(
     links:Constraints|None, # links
 )->dict: # JSON-able
     "What a checkpoint remembers of labels and links"
-    crc = lambda *a: zlib.crc32(b''.join(np.ascontiguousarray(v).tobytes() for v in a))
-    return dict(labels=crc(y), links=None if links is None else crc(links.must_link, links.cannot_link))
+    return dict(labels=checksum(y), links=None if links is None else checksum(links.must_link, links.cannot_link))
 
 # %% ../../nbs/methods/30_clusternet.ipynb #1f7674d5
 class ClusterNet(Autoencoding):

@@ -7,18 +7,17 @@ __all__ = ['ANCHORS', 'contrast_recipe', 'look', 'anchor_jsd', 'anchor_p0', 'anc
            'center_gaps', 'cluster_contrast', 'ContrastStage', 'within_share', 'check_merged', 'ContrastiveDEC']
 
 # %% ../../nbs/methods/56_contrastive_dec.ipynb #8bc9c264
-import warnings
 import numpy as np
 import torch
 from collections.abc import Callable
 from torch import Tensor,nn
 from torch.nn.functional import normalize
 from ..augment import CentreCrop,Chain,Flip,RECIPES,Recipe,output_side,pick_recipe
-from ..base import as_input,in_blocks,outputs
-from ..core import CollapseWarning,check_choice,check_float,check_int
+from ..base import as_input,in_blocks,note_collapse,outputs
+from ..core import check_choice,check_float,check_int
 from ..kmeans import cluster_sums,kmeans
 from ..losses import gathered,kl_div_log,negative_entropy,nt_xent,student_t_logits,summed,target_distribution
-from .autoencoder import draw_seed
+from .autoencoder import draw_seed,embed_all
 from .nat import ImageMethod,compiled,even_batches
 from ..nets import mlp,output_dim,pick_encoder
 from ..train import Stage,cosine,make_optimizer
@@ -129,7 +128,7 @@ def place_centers(stage, calibrate:bool):
     with torch.no_grad():
         for b in (torch.arange(stage.n, device=stage.x.device).split(stage.size)[:20] if calibrate else ()): # batch norm
             e._both(look(e._recipe, stage.x[b], e.views, stage.generator))
-        h,head = stage.embed(),e.net_['cluster']
+        h,head = embed_all(e, stage.x, 1024),e.net_['cluster']
         if isinstance(head, StudentHead): head.place(kmeans(h, e.n_clusters, seed=draw_seed(stage.generator)).centers)
         stage.freq = head(h).softmax(1).mean(0)
 
@@ -154,14 +153,11 @@ class ContrastStage(Stage):
     def batches(self, epoch, generator):
         order = torch.randperm(self.n, generator=generator, device=self.x.device)[:self.size*self.number]
         yield from (('train',b) for b in order.split(self.size))
-    def embed(self)->Tensor: # (n, w) of the raw images
-        self.est.net_.eval()
-        with torch.no_grad(): return torch.cat([self.est._embed(b).float() for b in self.x.split(1024)])
     def before_epoch(self, epoch):
         self.clustering = epoch>=self.start
         if epoch==self.start: place_centers(self, calibrate=epoch==0)
         elif self.clustering and self.est.frequencies=='all':
-            with torch.no_grad(): self.freq = self.est.net_['cluster'](self.embed()).softmax(1).mean(0)
+            with torch.no_grad(): self.freq = self.est.net_['cluster'](embed_all(self.est, self.x, 1024)).softmax(1).mean(0)
     def prepare(self, pass_, batch):
         return look(self.est._recipe, self.x[batch], self.est.views if self.clustering else self.est.views[1:], self.generator)
     def losses(self, pass_, batch, views):
@@ -223,7 +219,7 @@ def note_centers(est, z):
     means,_,within = within_share(z, torch.as_tensor(est.labels_), est.n_clusters); head = est.net_['cluster']
     c = head.points.detach().cpu() if isinstance(head, StudentHead) else means
     est.cluster_centers_ = c.numpy().copy(); problem = check_merged(c, within) if isinstance(head, StudentHead) else ''
-    if problem: est.history_.events.append(dict(event='collapse', text=problem)); warnings.warn(problem, CollapseWarning)
+    if problem: note_collapse(est, problem)
 
 PAPER = { # data -> clusters, epochs, encoder, recipe
     'cifar10':(10,1000,'resnet34','simclr-0.5'), 'imagenet10':(10,2000,'resnet34-imagenet','simclr-1'),

@@ -8,7 +8,6 @@ __all__ = ['AUGMENT_ALPHA', 'PARTS', 'constraint_term', 'linked_batches', 'PairL
            'InitStage', 'CleanPretrainStage', 'DcgmmStage', 'DCGMM']
 
 # %% ../../nbs/methods/26_dcgmm.ipynb #86175a6f
-import zlib
 from collections.abc import Callable,Iterator
 from pathlib import Path
 import numpy as np
@@ -18,13 +17,13 @@ from sklearn.base import BaseEstimator
 from torch import Tensor,nn
 from torch.nn import functional as F
 from ..augment import Op,Recipe,to_float
-from ..base import find_model,rescale,save_model
+from ..base import checksum,find_model,rescale,save_model
 from ..constraints import Constraints,augment_links,constraint_batches,noise_alpha
 from ..core import check_choice,check_float,check_int
 from ..kmeans import check_labels
-from .autoencoder import PretrainStage,as_unit,index_batches,on_images,pick_likelihood,reconstruction_loss
+from .autoencoder import PretrainStage,as_unit,index_batches,pick_likelihood,reconstruction_loss
 from .contrastive_ae import ContrastiveStage,view_ops
-from .vade import VaDE,VadeStage,MixtureStage,elbo_terms,with_batch_norm
+from .vade import VaDE,VadeStage,MixtureStage,elbo_terms
 from ..metrics import match_clusters
 from ..nets import mlp
 from ..train import Stage
@@ -302,11 +301,10 @@ def check_links(est):
 
 def known_of(links, alpha:float, init)->dict:
     "What a checkpoint remembers of links and initial weights"
-    crc = lambda *a: zlib.crc32(b''.join(np.ascontiguousarray(v).tobytes() for v in a))
     out = dict(link_alpha=alpha, link_source=None if links is None else type(links).__name__)
     if isinstance(links, PairLinks):
-        c = links.constraints; out['link_pairs'] = crc(c.must_link, c.cannot_link, *(() if c.weights is None else (c.weights,)))
-    if init is not None: out['init_weights'] = crc(*(v.numpy() for v in trained_parts(init)[1].values()))
+        c = links.constraints; out['link_pairs'] = checksum(c.must_link, c.cannot_link, *(() if c.weights is None else (c.weights,)))
+    if init is not None: out['init_weights'] = checksum(*(v.numpy() for v in trained_parts(init)[1].values()))
     return out
 
 # %% ../../nbs/methods/26_dcgmm.ipynb #49f5f822
@@ -335,7 +333,7 @@ class DCGMM(VaDE):
         likelihood:str='auto', # 'bernoulli', 'gaussian', or 'auto': bernoulli where X lies in 0..1
         learn_pi:bool=False, # whether cluster weights are learned; False: 1/k each
         logvar:str='band', # bound of the log-variance: a key of `LOGVAR_CAPS`
-        logvar_cap:float|None=None, # its largest magnitude; None: that of `LOGVAR_CAPS`
+        logvar_cap:float|tuple|None=None, # its largest magnitude, or (low, high); None: that of `LOGVAR_CAPS`
         logvar_init:str='narrow', # start of that head: 'narrow': 0.1 everywhere, 'zero', 'random', or 'mu': a copy of that one
         gmm:str='full', # start of the mixture: by one with 'full' or 'diag' covariances, or 'zero': all alike
         rescale:bool=True, # after pretraining, measure the code in units of its clusters' spread
@@ -381,9 +379,6 @@ class DCGMM(VaDE):
     def _images(self): return self.constraints=='augment' or self.pretrain=='contrastive' or super()._images()
     def _build(self, shape):
         net = super()._build(shape)
-        if self.norm and self._images() and not on_images(self.encoder): # a perceptron on pictures
-            if not isinstance(self.encoder, nn.Module): net['trunk'] = with_batch_norm(net['trunk'])
-            net['decoder'] = with_batch_norm(net['decoder'])
         if self.pretrain=='contrastive': net['projection'] = mlp((self.embedding_dim,128,128))
         return net
     def _pair_seed(self): return self.random_state if isinstance(self.random_state,(int,np.integer)) else 0 # the same when a fit is resumed

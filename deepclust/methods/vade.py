@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor,nn
 from torch.nn import functional as F
 from ..core import as_seed,check_choice,check_float,check_int,generator
-from .autoencoder import Autoencoding,PretrainStage,as_unit,draw_seed,embed_all,index_batches,reconstruction_loss
+from .autoencoder import Autoencoding,PretrainStage,as_unit,draw_seed,embed_all,index_batches,on_images,reconstruction_loss
 from ..train import Stage,make_optimizer
 
 # %% ../../nbs/methods/24_vade.ipynb #de94b984
@@ -314,7 +314,7 @@ class VaDE(Autoencoding):
         check_float(self.beta,'beta',low=0); check_float(self.pretrain_lr,'pretrain_lr',low=0,open_low=True)
     def _build(self, shape):
         net = super()._build(shape); k,e = self.n_clusters,self.embedding_dim
-        if self.norm and not self._images():
+        if self.norm and not on_images(self.encoder): # a perceptron, be it on pictures
             if not isinstance(self.encoder, nn.Module): net['trunk'] = with_batch_norm(net['trunk'])
             net['decoder'] = with_batch_norm(net['decoder'])
         net['logvar'] = nn.Linear(net['mu'].in_features, e)
