@@ -18,6 +18,15 @@ def few_threads():
     torch.set_num_threads(min(2, int(os.environ['OMP_NUM_THREADS'].split(',')[0])))
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    "A network or array that a test makes without a seed of its own is the same in every run; DEEPCLUST_TEST_SEED asks for another"
+    import numpy as np
+    import torch
+    seed = int(os.environ.get('DEEPCLUST_TEST_SEED', 0))
+    torch.manual_seed(seed); np.random.seed(seed)
+
+
 @pytest.fixture
 def ticking(monkeypatch):
     "A clock of 10 ms a look inside the training loop: the same slices on any machine"
