@@ -277,12 +277,28 @@ def _read_npz(path)->tuple:
         x,y,split,classes = (z[key[k]] if k in key else None for k in ('x', 'y', 'split', 'classes'))
     return x, y, split, None if classes is None else classes.tolist()
 
-def _read_mat(path)->tuple:
-    "(x, y, None, None) of a MATLAB file with X (n, d) and perhaps Y"
+def _hdf5(path)->dict:
+    "The arrays of an HDF5 file, names in lower case; axes turned round where MATLAB (7.3) wrote it"
+    try: import h5py
+    except ImportError as e:
+        raise ImportError(f'{path} is an HDF5 file, and h5py is not installed: install it, or store the arrays x and y as .npz') from e
+    turn = np.transpose if Path(path).suffix=='.mat' else np.asarray
+    try:
+        with h5py.File(path) as f: return {k.lower(): turn(v[()]) for k,v in f.items() if isinstance(v, h5py.Dataset)}
+    except OSError as e: raise ValueError(f'cannot read {path}: {e}. It may be truncated: make or fetch it again') from e
+
+def _mat(path)->dict:
+    "The arrays of a MATLAB file of any version, names in lower case"
     from scipy.io import loadmat
-    z = {k.lower(): v for k,v in loadmat(path).items()}
-    if 'x' not in z: raise ValueError(f'{path} has no X: store the samples as X (n, d), the labels as Y')
-    return z['x'], z['y'].reshape(-1) if 'y' in z else None, None, None
+    try: return {k.lower(): v for k,v in loadmat(path).items()}
+    except NotImplementedError: return _hdf5(path)
+
+def _read_named(path)->tuple:
+    "(x, y, None, None) of a MATLAB or HDF5 file, by the names that are in use"
+    z = _mat(path) if Path(path).suffix=='.mat' else _hdf5(path)
+    x,y = (next((z[k] for k in names if k in z), None) for names in (('x', 'fea', 'data', 'images'), ('y', 'gnd', 'labels', 'label')))
+    if x is None: raise ValueError(f'{path} has no X: store the samples as X (n, d) or (n, h, w, c), the labels as Y')
+    return x, None if y is None else y.reshape(-1), None, None
 
 # %% ../nbs/05_data.ipynb #4406c178
 def _read_items(items:list, y=None, image_size=None, on_error='raise', name='data')->Data:
@@ -317,7 +333,7 @@ def _read_dataset(ds, y, image_size, on_error)->Data:
 
 # %% ../nbs/05_data.ipynb #f59c48d9
 def as_data(
-    X,                          # arrays, tensors, frames, sparse; a folder, .npy, .npz, .mat; a list of image files; a Dataset; `Data`
+    X,                          # arrays, tensors, frames, sparse; a folder, .npy, .npz, .mat, .h5; a list of image files; a Dataset; `Data`
     y=None,                     # (n,) labels, if known: integers (-1 unknown) or names
     image_size:int|None=None,   # side of the square images in px, or (h, w); None: as they are, or the rule for files
     on_error:str='raise',       # 'raise' or 'skip' unreadable image files
@@ -331,10 +347,10 @@ def as_data(
         if path.is_dir(): X = from_folder(path, image_size, on_error)
         elif not path.exists(): raise FileNotFoundError(f'no file or folder {path}')
         elif path.suffix=='.npy': X,name = np.load(path, mmap_mode='c'), path.stem
-        elif path.suffix in ('.npz', '.mat'):
-            X,own,split,classes = (_read_npz if path.suffix=='.npz' else _read_mat)(path)
+        elif path.suffix in ('.npz', '.mat', '.h5', '.hdf5'):
+            X,own,split,classes = (_read_npz if path.suffix=='.npz' else _read_named)(path)
             y,name = own if y is None else y, path.stem
-        else: raise ValueError(f'{path} is neither a folder nor .npy, .npz or .mat: put images into a folder, or pass a list of paths')
+        else: raise ValueError(f'{path} is neither a folder nor .npy, .npz, .mat, .h5: put images into a folder, or pass a list of paths')
     if isinstance(X, torch.utils.data.Dataset): X,y = _read_dataset(X, y, image_size, on_error), None
     elif isinstance(X, (list, tuple)) and X and (isinstance(X[0], (str, Path, Image.Image)) or getattr(X[0], 'ndim', 1)!=1):
         X,y = _read_items(list(X), y, image_size, on_error, name), None
@@ -352,11 +368,12 @@ def as_data(
 # %% ../nbs/05_data.ipynb #f12c6844
 _SETS = dict(zip(('digits', 'digits-imbalanced', 'digits16', 'usps', 'mnist', 'mnist-test', 'mnist-dev', 'fashion-mnist', 'fashion-10k',
                   'cifar10', 'cifar10-test', 'cifar100-20', 'stl10', 'stl10-unlabelled', 'reuters-10k', 'imagenet-10', 'imagenet-dogs',
-                  'tiny-imagenet'), (1797, 970, 1797, 9298, 70000, 10000, 10000, 70000, 10000, 60000, 10000, 60000, 13000, 113000, 10000,
-                                     13000, 19500, 100000)))
+                  'tiny-imagenet', 'frgc', 'cmu-pie', 'ytf'),
+                 (1797, 970, 1797, 9298, 70000, 10000, 10000, 70000, 10000, 60000, 10000, 60000, 13000, 113000, 10000, 13000, 19500, 100000,
+                  2462, 2856, 10000)))
 _ALIASES = {'fashion': 'fashion-mnist', 'fashionmnisttest': 'fashion-10k', 'fashionmnist10k': 'fashion-10k', 'cifar20': 'cifar100-20',
             'stl10unlabeled': 'stl10-unlabelled', 'reuters': 'reuters-10k', 'imagenetdogs15': 'imagenet-dogs',
-            'tinyimagenet200': 'tiny-imagenet'}
+            'tinyimagenet200': 'tiny-imagenet', 'pie': 'cmu-pie', 'ytfaces': 'ytf', 'youtubefaces': 'ytf'}
 _PARTS = {'digits-imbalanced': 'digits', 'digits16': 'digits', 'mnist-test': 'mnist', 'mnist-dev': 'mnist', 'fashion-10k': 'fashion-mnist',
           'cifar10-test': 'cifar10'}
 _TRAIN_TEST = ({'train': True}, {'train': False})
@@ -372,6 +389,9 @@ _DOGS = ('02085936 02086646 02088238 02091467 02097130 02099601 02101388 0210155
 _FOLDERS = {                    # folders, wnids (Chang et al. 2017), px
     'imagenet-10': (('imagenet-10', 'imagenet/train'), _I10, 96), 'imagenet-dogs': (('imagenet-dogs', 'imagenet/train'), _DOGS, 96),
     'tiny-imagenet': (('tiny-imagenet/train', 'tiny-imagenet-200/train'), '', 64)}
+_FACES = {                      # names of files and folders, px, how many of the folders are taken (Shukla et al. 2018)
+    'frgc': ('frgc FRGC', 32, 20), 'cmu-pie': ('cmu-pie CMU-PIE cmu_pie CMU_PIE pie PIE', 32, None),
+    'ytf': ('ytf YTF YTFaces youtube-faces', 55, 41)}
 _CLASSES = {'fashion-mnist': 'T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot',
             'cifar10': 'airplane automobile bird cat deer dog frog horse ship truck',
             **dict.fromkeys(('digits', 'mnist', 'usps'), '0 1 2 3 4 5 6 7 8 9')}
@@ -396,6 +416,7 @@ def _find(base:str, place:Path)->Path|None:
     marks = [f'{s}{end}.npz' for s in stems for end in ('', '_0')]
     marks += ['reuters10k.npz', 'reuters10k.mat', 'reuters-10k.mat'] if base=='reuters-10k' else []
     marks += list(_FOLDERS[base][0]) if base in _FOLDERS else []
+    marks += [f'{s}{end}' for end in ('.h5','.hdf5','.mat','') for s in _FACES[base][0].split()] if base in _FACES else []
     marks += [_TORCHVISION[base][2]] if base in _TORCHVISION else []
     return next((place/m for m in marks if (place/m).exists()), None)
 
@@ -431,13 +452,40 @@ def _read_torchvision(base:str, place:Path, download:bool)->tuple:
         y,classes = np.array(train['coarse_labels']+test['coarse_labels']), meta['coarse_label_names']
     return x, y, split, classes
 
-# %% ../nbs/05_data.ipynb #0090b3fc
+# %% ../nbs/05_data.ipynb #f0959213
+def _as_faces(x:np.ndarray, by_column:bool)->np.ndarray:
+    "Rows as square images, column after column as MATLAB stores them; values brought to 0..1 where they are neither that nor bytes"
+    if x.ndim==2:
+        c,side = next(((c, round((x.shape[1]/c)**.5)) for c in (1,3) if round((x.shape[1]/c)**.5)**2*c==x.shape[1]), (None, None))
+        if c is None: raise ValueError(f'{x.shape[1]} values a row are no square image of 1 or 3 channels: store images as (n, c, h, w)')
+        x = x.reshape(-1, c, side, side)
+        if by_column: x = x.swapaxes(2, 3)
+    low,high = x.min(),x.max()
+    if x.dtype.kind in 'ui' or 0<=low and high<=1: return np.ascontiguousarray(x)
+    return ((x/255) if 0<=low and high<=255 else (x-low)/(high-low)).astype(np.float32)
+
+def _read_faces(base:str, found:Path)->Data:
+    "Faces from a file, or from a folder per person"
+    _,side,most = _FACES[base]
+    if found.is_dir():
+        people = sorted(p.name for p in found.iterdir() if p.is_dir() and not p.name.startswith('.'))
+        if base=='frgc' and len(people)>most: people = sorted(np.random.RandomState(0).choice(people, most, replace=False).tolist())
+        d = from_folder(found, side, classes=people[:most] or None)
+        return Data(d.x, d.y, base, classes=d.classes, paths=d.paths)
+    x,y,_,_ = _read_named(found)
+    if y is None: raise ValueError(f'{found} has no labels: store them as labels or gnd')
+    names,y = np.unique(y, return_inverse=True)
+    return Data(as_data(_as_faces(x, found.suffix=='.mat')).x, torch.from_numpy(y.reshape(-1)).long(), base,
+                classes=[str(int(v)) if float(v).is_integer() else str(v) for v in names])
+
+# %% ../nbs/05_data.ipynb #801aa233
 def _read(base:str, found:Path, place:Path, download:bool)->Data:
     "The whole set from what `_find` found"
     if base in _FOLDERS and found.is_dir():
         _,wnids,side = _FOLDERS[base]
         return from_folder(found, side, classes=[f'n{w}' for w in wnids.split()] or None)
-    if found.suffix=='.mat': x,y,split,classes = _read_mat(found)
+    if base in _FACES and found.suffix!='.npz': return _read_faces(base, found)
+    if found.suffix=='.mat': x,y,split,classes = _read_named(found)
     elif found.suffix=='.npz': x,y,split,classes = (_read_shards if found.stem.endswith('_0') else _read_npz)(found)
     else: x,y,split,classes = _read_torchvision(base, place, download)
     d = as_data(x, y)
@@ -464,9 +512,10 @@ def _how(name:str)->str:
     base = _PARTS.get(name, name)
     if base in _TORCHVISION: return f'load({name!r}) downloads it, through torchvision'
     if base in _FOLDERS: return f'put the class folders (ImageNet needs an account) at {" or ".join(_FOLDERS[base][0])}'
+    if base in _FACES: return f'ask its authors for it, and put {base}.h5 (data, labels), .mat (fea, gnd) or class folders there'
     return 'put reuters10k.mat (from the VaDE authors\' repository, dataset/reuters10k) there'
 
-# %% ../nbs/05_data.ipynb #f0959213
+# %% ../nbs/05_data.ipynb #312e2da4
 def load(
     name:str,                   # 'digits', 'mnist', 'cifar10', …: see `available`
     root:str|Path|None=None,    # folder; None: $DEEPCLUST_DATA, then ~/.cache/deepclust
@@ -490,7 +539,7 @@ def load(
     ways += 'allow the download: download=True, with a network' if base in _TORCHVISION else _how(name)
     raise FileNotFoundError(f"data set {name!r} is not in {' or '.join(map(str, places))}{f' ({why})' if why else ''}: {ways}") from why
 
-# %% ../nbs/05_data.ipynb #e09e8f8e
+# %% ../nbs/05_data.ipynb #0e800187
 def available(
     root:str|Path|None=None,    # folder to look in; None: $DEEPCLUST_DATA, then ~/.cache/deepclust
 )->list[dict]:                  # name, n, where ('missing' or what was found), how (to get it)
@@ -502,7 +551,7 @@ def available(
         rows.append({'name': name, 'n': n, 'where': where, 'how': _how(name) if where=='missing' else ''})
     return rows
 
-# %% ../nbs/05_data.ipynb #bcd81220
+# %% ../nbs/05_data.ipynb #ced1aac8
 def partial_labels(
     y,                          # (n,) labels, -1 where already unknown
     fraction:float|None=None,   # share of all n samples that keep their label, 0..1; at least one sample unless 0

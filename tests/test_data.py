@@ -716,3 +716,57 @@ def test_real_parts(name, n):
     assert len(d)==n and d.y.bincount().min()>=850
     if name=='mnist-dev': assert torch.equal(d.x, whole.x[torch.from_numpy(np.random.RandomState(0).permutation(60000)[:10000])])
     else: assert torch.equal(d.x, whole.x[60000:])
+
+
+@pytest.fixture
+def faces(rng): return pixels(rng, 6,32,32,3), np.array([4,4,9,9,2,2])
+
+
+@pytest.mark.parametrize('form', ['mat', 'mat-rows', 'mat-grey', 'h5', 'h5-last', 'h5-float', 'h5-signed', 'folder'])
+def test_faces(tmp_path, faces, form):
+    a,gnd = faces
+    first = np.ascontiguousarray(a.transpose(0,3,1,2)); want = first/255
+    column = lambda v: v.reshape(len(v), -1, order='F') if v.ndim==3 else v.transpose(0,3,2,1).reshape(len(v), -1)
+    if form=='mat': savemat(tmp_path/'FRGC.mat', {'data': a, 'labels': gnd[:,None]})
+    if form=='mat-rows': savemat(tmp_path/'FRGC.mat', {'fea': column(a).astype(float), 'gnd': gnd[:,None]})
+    if form=='mat-grey':
+        savemat(tmp_path/'FRGC.mat', {'fea': a[...,0].transpose(0,2,1).reshape(6,-1), 'gnd': gnd[:,None]}); want = want[:,:1]
+    if form.startswith('h5'):
+        h5py = pytest.importorskip('h5py')
+        x = {'h5': first, 'h5-last': a, 'h5-float': first/255., 'h5-signed': first/127.5-1}[form]
+        with h5py.File(tmp_path/'frgc.h5', 'w') as f: f['data'],f['labels'] = x,gnd.astype(float)
+        if form=='h5-signed': want = (want-want.min())/(want.max()-want.min())
+    if form=='folder':
+        for i,g in enumerate(gnd): save(tmp_path/'frgc'/f'0{g}'/'a'/f'{i}.png', a[i])
+        order = np.argsort(gnd, kind='stable'); want,gnd = want[order],gnd[order]
+    d = load('FRGC', tmp_path)
+    got = d.x.numpy()/(255 if d.x.dtype==torch.uint8 else 1)
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    assert d.y.tolist()==np.unique(gnd, return_inverse=True)[1].tolist() and d.name=='frgc' and len(d.classes)==3
+
+
+def test_face_folders_take_the_people_of_the_paper(tmp_path, rng):
+    for i in range(44): save(tmp_path/'YTF'/f'person_{i:02d}'/'0.png', pixels(rng, 60,60,3))
+    d = load('ytf', tmp_path)
+    assert d.x.shape==(41,3,55,55) and d.classes==[f'person_{i:02d}' for i in range(41)]
+    for i in range(22): save(tmp_path/'frgc'/f'{i:02d}'/'0.png', pixels(rng, 32,32,3))
+    assert len(load('frgc', tmp_path).classes)==20 and load('frgc', tmp_path).classes==load('frgc', tmp_path).classes
+
+
+def test_hdf5_of_matlab_and_what_can_be_wrong_with_it(tmp_path, rng, monkeypatch):
+    h5py = pytest.importorskip('h5py')
+    x,y = rng.rand(5,4), np.arange(5.)
+    with h5py.File(tmp_path/'v73.h5', 'w') as f: f['X'],f['Y'] = x,y
+    same(as_data(tmp_path/'v73.h5').x, x.astype(np.float32))
+    with h5py.File(tmp_path/'v73.mat', 'w', userblock_size=512) as f: f['X'],f['Y'] = x.T,y[:,None]   # as MATLAB lays it down
+    with open(tmp_path/'v73.mat', 'r+b') as f: f.write(b'MATLAB 7.3 MAT-file'.ljust(116)+bytes(8)+b'\x00\x02IM')
+    d = as_data(tmp_path/'v73.mat'); same(d.x, x.astype(np.float32)); assert d.y.tolist()==[0,1,2,3,4]
+    (tmp_path/'cut.h5').write_bytes((tmp_path/'v73.h5').read_bytes()[:300])
+    with pytest.raises(ValueError, match='truncated'): as_data(tmp_path/'cut.h5')
+    with h5py.File(tmp_path/'pie.h5', 'w') as f: f['data'] = x
+    with pytest.raises(ValueError, match='no labels'): load('cmu-pie', tmp_path)
+    (tmp_path/'pie.h5').unlink()
+    with h5py.File(tmp_path/'PIE.h5', 'w') as f: f['data'],f['labels'] = rng.rand(5,7),y
+    with pytest.raises(ValueError, match='no square image'): load('cmu-pie', tmp_path)
+    monkeypatch.setitem(__import__('sys').modules, 'h5py', None)
+    with pytest.raises(ImportError, match='store the arrays x and y'): as_data(tmp_path/'v73.h5')
