@@ -291,6 +291,9 @@ class Constraints:
         return cls(*_label_links(y, n_pairs, noise, seed, kind), noise=noise)
     def __len__(self)->int: return len(self.must_link)+len(self.cannot_link)
     def __repr__(self)->str: return _describe(self)
+    def arrays(self)->tuple: # must-links, cannot-links, and the weights where there are any
+        "What it was made of"
+        return (self.must_link,self.cannot_link)+(() if self.weights is None else (self.weights,))
     def __getstate__(self): return self.__dict__|{'_cache':{}} # tensors on a device are made anew
     def check(self, n:int)->'Constraints': # itself, if all is well
         "Raise where an index is not below `n`, and, without noise, where links contradict each other"

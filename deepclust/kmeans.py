@@ -192,6 +192,15 @@ def check_labels(
                                    'number classes from 0, -1 is unknown')
     return y.astype(np.int64)
 
+# %% ../nbs/35_kmeans.ipynb #f53c7a1c
+def without_labels(
+    none:list, # clusters
+    k:int,     # of so many
+)->str:
+    "Which clusters have no labelled sample, in words"
+    few = ', '.join(map(str, none[:10]))+' …'*(len(none)>10)
+    return f"cluster{'s'*(len(none)>1)} {few} of {k} {'has' if len(none)==1 else 'have'} no labelled sample"
+
 # %% ../nbs/35_kmeans.ipynb #5d64954b
 def seed_centers(
     x:Tensor,                 # (n, e) points
@@ -206,9 +215,9 @@ def seed_centers(
     none = (counts[0] == 0).nonzero()[:, 0]
     c = sums[0] / counts[0, :, None].clamp(min=1)
     if not len(none): return c
-    text = f"clusters {', '.join(map(str, none[:10].tolist()))}{' …' * (len(none) > 10)} of {k} have no labelled sample"
+    text = without_labels(none.tolist(), k)
     if strict: raise ValueError(f'{text}: label some, lower k, or leave strict=False')
-    if known.any(): warnings.warn(f'{text} and are seeded by k-means++: they bear no class')
+    if known.any(): warnings.warn(f'{text}: seeded by k-means++, bearing no class')
     pool = x[~known] if int((~known).sum()) >= len(none) else x
     return c.index_copy(0, none, kmeans_plusplus(pool, len(none), generator, c[counts[0] > 0]))
 

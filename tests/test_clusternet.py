@@ -352,9 +352,9 @@ def test_units_do_not_matter(blobs, few):
 
 def test_class_without_labels(blobs, few):
     y = np.where(few==2, -1, few)
-    with pytest.warns(UserWarning, match='clusters 2 of 3'): m = tiny(pretrain_epochs=30).fit(blobs[0], y)
+    with pytest.warns(UserWarning, match='cluster 2 of 3 has'): m = tiny(pretrain_epochs=30).fit(blobs[0], y)
     assert (m.labels_==blobs[1]).mean()>.9           # the third group gets the name that is left
-    with pytest.raises(ValueError, match='clusters 2 of 3'): tiny(strict=True).fit(blobs[0], y)
+    with pytest.raises(ValueError, match='cluster 2 of 3 has'): tiny(strict=True).fit(blobs[0], y)
     with pytest.raises(ValueError, match='no sample is labelled'): tiny(strict=True).fit(blobs[0])
 
 
@@ -392,3 +392,19 @@ def test_collapse_is_a_fixed_point(blobs, few):
         for p in est.net_['mu'].parameters(): p.zero_()
     Loop(est.net_, [stage], 0, loss_weights={'reconstruction': 0}).run()
     assert est._embed(x).abs().max()<1e-6
+
+
+def test_a_checkpoint_knows_what_links_weigh():
+    from deepclust.methods.clusternet import known_of
+    y = np.full(6, -1)
+    kinds = {}, {'weights':[1,1]}, {'weights':[1,2]}, {'noise':.1}
+    plain,light,heavy,doubtful = (Constraints([[0,1]], [[2,3]], **kw) for kw in kinds)
+    assert known_of(y, plain)==known_of(y, Constraints([[0,1]], [[2,3]]))
+    assert len({str(known_of(y, c)) for c in (None,plain,heavy,light,doubtful)})==5
+
+
+@pytest.mark.parametrize('none,text', [([3],'cluster 3 of 10 has no labelled sample'), ([3,5],'clusters 3, 5 of 10 have no labelled sample'),
+                                       (list(range(12)),'clusters 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 … of 10 have')])
+def test_words_for_clusters_without_a_label(none, text):
+    from deepclust.kmeans import without_labels
+    assert without_labels(none, 10).startswith(text)

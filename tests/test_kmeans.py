@@ -188,7 +188,7 @@ def test_nothing_and_everything_labelled():
     r = seeded_kmeans(x, y, k)
     assert torch.equal(r.labels, y) and r.n_iter <= 2
     for j in range(k): torch.testing.assert_close(r.centers[j], x[y == j].mean(0), rtol=1e-4, atol=1e-4)
-    with pytest.warns(UserWarning, match='clusters 1 of 2'): r = seeded_kmeans(x, torch.zeros(len(x), dtype=torch.int64), 2)
+    with pytest.warns(UserWarning, match='cluster 1 of 2 has'): r = seeded_kmeans(x, torch.zeros(len(x), dtype=torch.int64), 2)
     assert (r.labels == 0).all() and torch.isfinite(r.centers).all()          # nobody is left to join cluster 1
 
 

@@ -18,7 +18,7 @@ from ..base import checksum,is_table
 from ..constraints import Constraints,constraint_batches
 from ..core import check_choice,check_float
 from ..data import as_data
-from ..kmeans import check_labels,nearest_center,seed_centers,seeded_kmeans
+from ..kmeans import check_labels,nearest_center,seed_centers,seeded_kmeans,without_labels
 from .autoencoder import (Autoencoding,PretrainStage,as_unit,constant_loss,draw_seed,embed_all,index_batches,on_images,
                                            reconstruction_loss,square_distances)
 from .vade import with_batch_norm
@@ -269,7 +269,7 @@ def known_labels(
     k = est.n_clusters; y = np.full(n, -1) if y is None else check_labels(y, n, k)
     none = [j for j in range(k) if not (y==j).any()]
     text = ('no sample is labelled: clusters come from k-means on the embedding and bear no class' if len(none)==k else
-            f"clusters {', '.join(map(str, none[:10]))} of {k} have no labelled sample and are seeded by k-means++: they bear no class")
+            f'{without_labels(none, k)}: seeded by k-means++, bearing no class')
     if none and est.strict: raise ValueError(f'{text}. Label a sample of each, lower n_clusters, or leave strict=False')
     if none and k>1: warnings.warn(text)
     if constraints is not None and not isinstance(constraints, Constraints):
@@ -282,7 +282,7 @@ def known_of(
     links:Constraints|None, # links
 )->dict: # JSON-able
     "What a checkpoint remembers of labels and links"
-    return dict(labels=checksum(y), links=None if links is None else checksum(links.must_link, links.cannot_link))
+    return dict(labels=checksum(y), links=None if links is None else [checksum(*links.arrays()),links.noise])
 
 # %% ../../nbs/methods/30_clusternet.ipynb #1f7674d5
 class ClusterNet(Autoencoding):

@@ -302,8 +302,7 @@ def check_links(est):
 def known_of(links, alpha:float, init)->dict:
     "What a checkpoint remembers of links and initial weights"
     out = dict(link_alpha=alpha, link_source=None if links is None else type(links).__name__)
-    if isinstance(links, PairLinks):
-        c = links.constraints; out['link_pairs'] = checksum(c.must_link, c.cannot_link, *(() if c.weights is None else (c.weights,)))
+    if isinstance(links, PairLinks): out['link_pairs'] = checksum(*links.constraints.arrays())
     if init is not None: out['init_weights'] = checksum(*(v.numpy() for v in trained_parts(init)[1].values()))
     return out
 
