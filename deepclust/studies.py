@@ -13,8 +13,9 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION'
            'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS', 'CDEC_WEIGHTS', 'CDEC_CHOICES',
            'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'SHARES',
            'FIVE', 'CN_LOSSES', 'CN_CHOICES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG',
-           'CN_IMBALANCE', 'CN_EMBEDDING', 'CLUSTERNET_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm',
-           'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
+           'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES', 'CLUSTERNET_STUDIES', 'VS_COSTS', 'VS_IMAGES', 'VS_PEERS',
+           'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full',
+           'convolutional', 'after', 'cdec_arms', 'few', 'semi']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -58,7 +59,8 @@ def slug(
 
 PROTOCOLS = { # the others: train+test
     'digits':'all', 'digits-imbalanced':'160 to 34 per class', 'digits16':'all, enlarged to 16 x 16', 'mnist-dev':'10 000 of train',
-    'mnist-test':'test', 'fashion-10k':'test', 'cifar10-test':'test', 'reuters-10k':'all'}
+    'mnist-test':'test', 'fashion-10k':'test', 'cifar10-test':'test', 'reuters-10k':'all',
+    'frgc':'20 people', 'cmu-pie':'68 people', 'ytf':'the first 41 people'}
 
 def arm(
     method:str, # class name or peer
@@ -375,7 +377,11 @@ CN_IMBALANCE = [few(m,'digits-imbalanced',c*.6,g,n) for m,c in RIVALS for n,g in
 CN_EMBEDDING = [few('ClusterNet',d,c,{'share':.02},n,e) for d,c in (('digits',44),('usps',237))
     for n,e in (('autoencoder',{'epochs':0}),(None,{}))]
 
-# %% ../nbs/72_studies.ipynb #ac840923
+# %% ../nbs/72_studies.ipynb #8a15a64e
+CN_FACES = [few('ClusterNet',d,None,{'share':s},f'paper {100*s:g} %',gpu_s=g,paper=d)
+    for d,g in (('frgc',120),('cmu-pie',120),('ytf',600)) for s in (.02,.05,.1)]
+
+# %% ../nbs/72_studies.ipynb #e3c3ac8f
 CLUSTERNET_STUDIES = [
     Study('clusternet-tables', 'ClusterNet: Table 3, and what people would use instead', CN_TABLE,
         question='Does ClusterNet reach the figures of the paper, and does it beat label spreading?'),
@@ -390,7 +396,26 @@ CLUSTERNET_STUDIES = [
     Study('clusternet-wrong', 'ClusterNet: wrong labels', CN_WRONG, seeds=3, question='How much does a wrong label cost?'),
     Study('clusternet-imbalance', 'ClusterNet: classes of unequal size', CN_IMBALANCE, seeds=3, question='Do small classes survive?'),
     Study('clusternet-embedding', 'ClusterNet: Table 6, k-means on the embedding before and after', CN_EMBEDDING, seeds=3,
-        question='Is the embedding itself better, or only its centres?')]
+        question='Is the embedding itself better, or only its centres?'),
+    Study('clusternet-faces', 'ClusterNet: Tables 3 and 4, faces', CN_FACES, question='Few labels a person: does it tell faces apart?')]
 
-# %% ../nbs/72_studies.ipynb #e3c3ac8f
-STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES,*DCGMM_STUDIES,*CDEC_STUDIES,*CLUSTERNET_STUDIES]}
+# %% ../nbs/72_studies.ipynb #875e0bce
+VS_COSTS = { # seconds a run: digits, usps, mnist-test, fashion-10k
+    'KMeans':(1,5,8,8), 'Ward':(1,25,45,45), 'SpectralClustering':(3,30,40,40), 'GaussianMixture':(2,60,150,150), 'LNSCC':(15,90,130,130),
+    'AutoencoderKMeans':(11,250,300,300), 'DEC':(12,250,300,300), 'IDEC':(17,375,450,450), 'VaDE':(40,750,900,900)}
+VS_IMAGES = { # digits16 and usps; then on an accelerator
+    'DCGMM':(150,600,150), 'ContrastiveAutoencoder':(60,300,60), 'NAT':(60,310,60), 'RotNet':(130,650,90), 'MMDC':(60,310,60),
+    'ContrastiveDEC':(75,390,90)}
+VS_PEERS = {'UMAP+KMeans':(6,15,15,15), 'UMAP+HDBSCAN':(6,15,15,15), 'ClustPy DDC':(55,300,450,450), 'ClustPy DEC':(90,450,700,700),
+    'ClustPy IDEC':(120,600,800,800), 'ClustPy DCN':(120,600,800,800), 'ClustPy VaDE':(120,600,800,800),
+    'ClustPy ACeDeC':(200,1000,1300,1300), 'ClustPy DipEncoder':(300,1500,1800,1800)}
+VS_SETS = ('digits','usps','mnist-test','fashion-10k')
+VS_ARMS = [arm(m,d,c) for m,cs in (VS_COSTS|VS_PEERS).items() for d,c in zip(VS_SETS,cs)]
+VS_ARMS += [arm(m,d,c,None,{'constraints':'augment'} if m=='DCGMM' else None,gpu_s=g) for m,(a,b,g) in VS_IMAGES.items()
+    for d,c in (('digits16',a),('usps',b),*((d,None) for d in VS_SETS[2:]))]
+VS_STUDIES = [Study('comparison', 'Every method and the programs of others, with their defaults', VS_ARMS,
+    question='Which method where, and what does it cost?')]
+
+# %% ../nbs/72_studies.ipynb #b7ec86d8
+STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES,*DCGMM_STUDIES,*CDEC_STUDIES,*CLUSTERNET_STUDIES,
+    *VS_STUDIES]}

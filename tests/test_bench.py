@@ -1,15 +1,17 @@
 """Studies: result files, resuming, keeping, turns, pending, divergence, tables, other programs."""
 import json, subprocess, sys, textwrap
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np, pytest, torch
 from torch import nn
 
 import deepclust.bench as bench
 from deepclust.base import DeepClusterer
-from deepclust.bench import (KEYS, PEERS, STUDIES, Arm, Peer, Study, claim, commit, give_labels, main, markdown_table, number,
-                             obstacle, pending, read_results, result_path, results_root, run, run_one, run_peer, score_labels,
-                             state, summarise, thin, verify)
+from deepclust.bench import (KEYS, PEERS, STUDIES, Arm, Peer, Published, Study, beside, claim, commit, give_labels, main,
+                             markdown_table, number, obstacle, pending, races, read_results, result_path, results_root, run, run_one,
+                             run_peer, score_labels, standings, state, summarise, thin, turn_ratios, verify)
 from deepclust.data import load
 from deepclust.metrics import scores
 from deepclust.train import Stage, make_optimizer
@@ -178,7 +180,7 @@ def test_diverged_is_a_result(root):
 
 def test_budget_covers_the_command(root):
     study, lines = Study('s', '', [Arm('KMeans', 'digits', cost_s=100), Arm(Toy, 'digits', cost_s=100)], seeds=1), []
-    count = run(study, root=root, time_budget_s=20, out=lines.append) # k-means cannot stop and would not fit; the other can stop
+    count = run(study, root=root, time_budget_s=95, out=lines.append) # k-means cannot stop and would not fit; the other can stop
     assert count==dict(done=1, kept=0, left=1, failed=0) and lines[0].endswith('no time')
     assert run(study, root=root, time_budget_s=0, force=True, out=silent)['left']==2
 
@@ -367,3 +369,149 @@ def test_a_run_serves_every_study_that_asks_for_it(root):
     assert verify(b)==[] and {**json.loads(a.read_text()), 'study': 'two'}==json.loads(b.read_text())
     other = Study('three', '', [Arm('KMeans', 'digits', {'n_init': 2}), Arm('KMeans', 'digits', protocol='half', name='h')], seeds=1)
     assert run(other, root=root, out=lines.append)['done']==2 and not any('as in' in line for line in lines[2:])
+
+
+# ---- several at once, ended half-way, in turns
+
+def test_jobs_are_processes_and_give_the_same(root, capfd):
+    study, lines = Study('s', '', [ONE, Arm('KMeans', 'digits', {'n_clusters': 5000}, name='bad')], seeds=1), []
+    assert run(study, root=root, jobs=2, threads=1, out=lines.append)==dict(done=1, kept=0, left=0, failed=1)
+    assert [x.split(':')[0] for x in lines]==[f'{a.key}-s0' for a in study.arms] and 'exit code 1' in lines[1]
+    assert 'n_samples=1797' in capfd.readouterr().err
+    there = json.loads(result_path('s', ONE, 0, root).read_text())
+    here = run_one(study, ONE, 0, root=root, threads=1)
+    assert {k: v for k, v in there.items() if k not in NO_TIMES}=={k: v for k, v in here.items() if k not in NO_TIMES}
+    assert run(study, root=root, jobs=2, only='one', out=silent)['kept']==1
+    with pytest.raises(ValueError, match='jobs'): run(study, root=root, jobs=0, out=silent)
+
+
+def test_jobs_keep_to_the_budget(root):
+    study, lines = Study('s', '', [ONE], seeds=4), []
+    assert run(study, root=root, jobs=2, time_budget_s=0, out=lines.append)['left']==4 and all('no time' in x for x in lines)
+
+
+@pytest.mark.parametrize('end', [KeyboardInterrupt, MemoryError])
+def test_what_ends_a_long_run_takes_one_epoch(root, monkeypatch, end):
+    "Six epochs of six steps; it ends in the middle of the fourth"
+    monkeypatch.setattr('deepclust.train.time', SimpleNamespace(monotonic=lambda: 0.))   # writing takes no time against an epoch
+    arm = Arm(Toy, 'digits', cost_s=100)
+    study, losses, steps = Study('s', '', [arm], seeds=1), Steps.losses, []
+    once = run_one('once', arm, 0, root=root.parent/'elsewhere')
+    def dies(self, *args):
+        if len(steps)==21: raise end
+        steps.append(1)
+        return losses(self, *args)
+    monkeypatch.setattr(Steps, 'losses', dies)
+    if end is KeyboardInterrupt:
+        with pytest.raises(end): run(study, root=root, out=silent)
+    else: assert run(study, root=root, out=silent)['failed']==1
+    assert not result_path('s', arm, 0, root).exists() and pending([study], root)[0]['why']=='unfinished'
+    monkeypatch.setattr(Steps, 'losses', lambda self, *args: steps.append(1) or losses(self, *args))
+    lines = []
+    assert run(study, root=root, out=lines.append)['left']==1 and '--resume' in lines[0]
+    assert run(study, root=root, resume=True, out=silent)['done']==1
+    assert len(steps)-36<=6                                                   # steps that were made twice: of one epoch
+    assert json.loads(result_path('s', arm, 0, root).read_text())['metrics']==once['metrics']
+
+
+def test_a_short_run_writes_no_checkpoint(root, monkeypatch):
+    seen, fit = [], Toy.fit
+    def watched(self, X, y=None, *, checkpoint=None, resume=False, time_budget_s=None):
+        seen.append(checkpoint)
+        return fit(self, X, y, checkpoint=checkpoint, resume=resume, time_budget_s=time_budget_s)
+    monkeypatch.setattr(Toy, 'fit', watched)
+    for name, cost in (('short', 5), ('long', 100)): run_one('s', Arm(Toy, 'digits', name=name, cost_s=cost), 0, root=root)
+    assert seen==[None, root.parent/'.runs'/'s'/'digits-Toy-long-s0']
+
+
+def test_interrupted_command(root, monkeypatch, capsys):
+    monkeypatch.setitem(STUDIES, 's', STUDY)
+    def stop(*args): raise KeyboardInterrupt
+    monkeypatch.setattr(bench, 'run_one', stop)
+    assert main(['run', 's', '--root', str(root)])==130 and '--resume' in capsys.readouterr().out
+    assert main(['run', 's', '--only', 'nothing', '--root', str(root)])==2 and 'no arm' in capsys.readouterr().err
+
+
+class Clock(datetime):
+    "A second later at every look: results are told apart by the second"
+    at = 0
+    @classmethod
+    def now(cls, tz=None): cls.at += 1; return datetime.fromtimestamp(1.7e9+cls.at, tz)
+
+
+def test_race(root, capsys, monkeypatch):
+    monkeypatch.setattr(bench, 'run_apart', run_one)                          # what its own process changes is tested above
+    monkeypatch.setattr(bench, 'datetime', Clock)
+    assert main(['race', 'KMeans', 'Ward', '--turns', '2', '--root', str(root)])==0
+    said = capsys.readouterr().out.splitlines()
+    assert [x.split(' ')[0] for x in said[:4]]==['digits-KMeans-against_Ward-s0:', 'digits-Ward-against_KMeans-s0:',
+                                                 'digits-Ward-against_KMeans-s1:', 'digits-KMeans-against_Ward-s1:']
+    found, = races(root)
+    assert {found['a'], found['b']}=={'KMeans', 'Ward'} and found['n']==2 and found['low']<=found['ratio']<=found['high']
+    assert found['ratio']>=1 and said[4]==found['line'] and all(verify(p)==[] for p in (root/'races').glob('*'))
+    again = Study('s', '', [Arm('Ward', 'digits', protocol='all')], seeds=1)      # a race's times are of no use to a study
+    lines = []
+    assert run(again, root=root, out=lines.append)['done']==1 and 'as in' not in lines[0]
+    assert main(['race', 'KMeans', 'Nothing', '--root', str(root)])==2 and 'Nothing is not implemented' in capsys.readouterr().err
+    next((root/'races').glob('digits-Ward*-s1.json')).unlink()
+    assert races(root)==[]                                                    # a turn without its other half is no race
+
+
+def test_turns_must_alternate_on_one_machine():
+    usual = dict(device='c', commit='1', dataset='d')
+    def r(s, t, at, **more): return usual|dict(seed=s, wall_s=t, date=f'2026-01-01T00:00:{at:02d}+00:00')|more
+    assert turn_ratios([r(0, 4, 0), r(1, 9, 3)], [r(0, 2, 1), r(1, 3, 2)])==[2, 3]
+    for a, b in (([r(0, 4, 0), r(1, 9, 1)], [r(0, 2, 2), r(1, 3, 3)]), ([r(0, 4, 0)], []), ([r(0, 4, 0)], [r(1, 2, 1)]),
+                 ([r(0, 4, 0)], [r(0, 2, 1, device='d')]), ([r(0, 4, 0)], [r(0, 2, 1, commit='2')])):
+        assert turn_ratios(a, b)==[]
+
+
+# ---- what pages show
+
+def test_a_peer_that_another_study_ran_is_copied(root, tmp_path, monkeypatch):
+    fake_program(tmp_path/'site', '''
+        class DEC:
+            def __init__(self, n_clusters=8, alpha=1.): self.k = n_clusters
+            def fit(self, X): self.labels_ = [i%self.k for i in range(len(X))]
+        ''')
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path/'site'))
+    arm, other = Arm('ClustPy DEC', 'digits', protocol='all'), Arm('ClustPy DEC', 'digits', {'alpha': 2.}, protocol='all')
+    lines = []
+    for name, a in (('a', arm), ('b', arm), ('c', other)):
+        run(Study(name, '', [a], seeds=1), root=root, threads=1, out=lines.append)
+    assert ['as in a' in x for x in lines]==[False, True, False]
+    assert {p: verify(p) for p in root.rglob('*.json')}=={result_path(n, arm, 0, root): [] for n in 'abc'}
+    monkeypatch.setitem(PEERS, 'ClustPy DEC', Peer('clustpy', 'clustpy.deep', 'DEC', {'alpha': 3.}))
+    assert state(Study('a', '', [arm]), arm, 0, root)=='outdated'             # what it is called with has changed
+
+
+def test_results_of_peers_are_still_answers():
+    "The settings of every stored run of a program of others are those it would be started with today"
+    old = [(s.name, a.key, i) for s in STUDIES.values() for a in s.arms if a.label in PEERS for i in range(s.seeds)
+           if state(s, a, i, REPO/'results')=='outdated']
+    assert old==[]
+
+
+def test_standings(root):
+    study = Study('s', '', [ONE, Arm('KMeans', 'digits', protocol='all', cost_s=1), Arm('Ward', 'digits', protocol='all'),
+                            Arm('DEC', 'digits', cost_s=9), Arm('KMeans', 'usps')], seeds=2)
+    for a, s in [(a, s) for a in study.arms[:3] for s in (0, 1)]: run_one(study, a, s, root=root)
+    lines = standings(study, 'digits', root=root).splitlines()
+    value = {k[1]+(k[2] and ' '+k[2]): v for k, v in summarise(read_results('s', root), 'nmi').items()}
+    shown = [x.strip('| ').split(' | ') for x in lines[2:5]]
+    assert [c[0] for c in shown]==sorted(value, key=lambda k: -value[k][0])
+    assert all(c[3].startswith(f'{value[c[0]][0]:.3f}'.lstrip('0')) and c[1]=='2' and float(c[6])>50 and c[7]=='all' for c in shown)
+    assert lines[-1]=='Not run yet: DEC.' and standings(study, 'digits', by='clusters', root=root).count('| 2 |')==3
+
+
+def test_beside(root, monkeypatch):
+    monkeypatch.setitem(STUDIES, 's', STUDY)
+    run(STUDY, seeds=2, only='one', root=root, out=silent)
+    rows = [Published('Table 1', 's', 'digits', 'KMeans', dict(acc=.5, nmi=.9), 'one', 'one start'),
+            Published('Table 2', 's', 'digits', 'KMeans', dict(acc=.5)),
+            Published('Table 3', 'no such study', 'mnist', 'DEC', dict(acc=.843))]
+    one, none, unknown = beside(rows, root).splitlines()[2:]
+    stats = summarise(read_results('s', root))[('digits', 'KMeans', 'one')]
+    gap = f'{stats[0]-.5:+.3f}'.replace('0.', '.')
+    assert f'| 2 | ACC<br>NMI | .{f"{stats[0]:.3f}"[2:]} ±' in one and f'| .500<br>.900 | {gap}<br>−' in one and one.endswith('| 1 × 0 s |')
+    assert '| 0 | ACC | – | .500 |  | 3 × 0 s |' in none and 'Table 3' in unknown and '| 0 | ACC | – | .843 |  |  |' in unknown
