@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RECIPES', 'to_float', 'Op', 'Flip', 'crop_resize', 'RandomCrop', 'CentreCrop', 'Pad', 'RandomResizedCrop', 'Rotate',
            'rot90', 'Rot90', 'luma', 'shift_hue', 'ColourJitter', 'Contrast', 'Greyscale', 'Blur', 'Sobel', 'Chain',
-           'Recipe', 'output_side', 'pick_recipe', 'throughput']
+           'Recipe', 'output_side', 'pick_recipe', 'small_shift', 'view_ops', 'training_ops', 'throughput']
 
 # %% ../nbs/10_augment.ipynb #4ad127c2
 import copy, math, time
@@ -363,6 +363,11 @@ def _mnist(s, of, out, margin=0):
     crop = Chain(*first, RandomCrop(sizes, out))
     return Chain(*crop.ops, Rotate(25)), Chain(*first, CentreCrop(sizes[1], out)), crop
 
+def _gentle(s, out):
+    "Moved by a tenth of the shorter side `s` at most, turned by 10 degrees at most"
+    move = Pad(max(1, round(s/10))),RandomCrop(s, out)
+    return Chain(*move, Rotate(10)), Chain(CentreCrop(None, out)), Chain(*move)
+
 def _mmdc(s, share, out):
     crop = RandomCrop(round(share*s), out)
     return Chain(crop, Flip(), ColourJitter(.4, .4, .4, .125), Greyscale(.2)), Chain(CentreCrop(round(share*s), out)), Chain(crop)
@@ -386,14 +391,15 @@ RECIPES = {   # name -> (s, out) -> (train, eval, rotation), for images of short
     'simclr-1': lambda s, out: _simclr(out, 1., *([Blur(s//20*2+1)] if s>=96 else [])),
     'ozsoy-cifar10': lambda s, out: _ozsoy(s, out),
     'ozsoy-stl10': lambda s, out: _ozsoy(s, out),
+    'gentle': lambda s, out: _gentle(s, out),
     'none': lambda s, out: (Chain(CentreCrop(s)),)*3}
 
 def output_side(
     name:str,   # of `RECIPES`
     s:int,      # shorter side of the images, pixels
 )->int:         # side of the result, pixels
-    "16 pixels or more, but for 'none': `s`, with MMDC ⅔ of it on STL-10 and a multiple of 16 for characters"
-    if name=='none': return s
+    "16 pixels or more, but for 'none' and 'gentle': `s`, with MMDC ⅔ of it on STL-10 and a multiple of 16 for characters"
+    if name in ('none', 'gentle'): return s
     if name in ('mmdc-mnist', 'mmdc-digits'): return 16*math.ceil(s/16)
     return max(16, round(s*64/96) if name=='mmdc-stl10' else s)
 
@@ -418,6 +424,41 @@ def pick_recipe(
     size = output_side(name, side)
     turns = name not in ('mmdc-mnist', 'mmdc-digits') and not (name=='none' and characters)
     return Recipe(name, *RECIPES[name](side, size), size, c, turns, sobel)
+
+# %% ../nbs/10_augment.ipynb #dbc6c813
+def small_shift(
+    side:int, # of the images, pixels
+)->Chain:
+    "Mild changes, for characters"
+    return Chain(Pad(max(1, round(side/16))), RandomCrop(side), Rotate(10), Contrast(.4))
+
+def view_ops(
+    recipe:str|Recipe, # 'auto', 'crop', 'colour', 'shift', a key of `RECIPES`, or a recipe of your own
+    shape:tuple, # (c, h, w) of the images, square
+    auto:str|None=None, # what 'auto' stands for; None: 'shift' for characters, else 'ozsoy-cifar10'
+)->Op: # (b, c, h, w) in 0..1 to the same shape
+    "Augmentation that keeps size; 'crop' and 'colour' are the two halves of 'auto'"
+    c,h,w = shape; small = c==1 and h<=32
+    if h!=w: raise ValueError(f'augmentation crops squares, and these images have {h} x {w} pixels: cut or resize them to squares')
+    if isinstance(recipe, Recipe):
+        if recipe.out_shape!=tuple(shape):
+            raise ValueError(f'{recipe} gives {recipe.out_shape}, the images are {tuple(shape)}: pass a recipe that keeps the size')
+        return recipe.train_ops
+    name = check_choice(recipe, 'recipe', ('auto','crop','colour','shift',*RECIPES))
+    if name in ('auto','crop','colour'): name = auto or ('shift' if small else 'ozsoy-cifar10')
+    ops = small_shift(h).ops if name=='shift' else RECIPES[name](h, h)[0].ops
+    if recipe in ('crop','colour'): ops = [o for o in ops if isinstance(o, Contrast)==(recipe=='colour')]
+    return Chain(*(o for o in ops if not (small and isinstance(o, Flip))))
+
+def training_ops(
+    recipe:str|Recipe|None, # None: nothing; 'auto': 'gentle' for greyscale squares of 16 to 32 px, else nothing; or as for `view_ops`
+    shape:tuple,            # of a sample, (c, h, w) or (d,)
+)->Op|None:                 # (b, c, h, w) in 0..1 to the same shape
+    "What training does to images, before anything else"
+    small = len(shape)==3 and shape[0]==1 and shape[1]==shape[2] and 16<=shape[1]<=32
+    if recipe is None or recipe=='auto' and not small: return None
+    if len(shape)!=3: raise ValueError(f'recipe={recipe!r} changes images, samples have shape {tuple(shape)}: pass images, or recipe=None')
+    return view_ops('gentle' if recipe=='auto' else recipe, shape)
 
 # %% ../nbs/10_augment.ipynb #0b898256
 def throughput(

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['NOT_SETTINGS', 'SCHEMA', 'KEYS', 'SCORES', 'RACES', 'MEASURES', 'GIVEN', 'PEERS', 'UNBUILDABLE', 'result_path',
            'run_folder', 'results_root', 'reset_peak', 'peak_mib', 'commit', 'device_name', 'number', 'thin', 'plain',
-           'settings', 'build', 'score_labels', 'measure_features', 'after_fit', 'give_labels', 'hold_out', 'run_one',
-           'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method', 'fits', 'obstacle', 'state',
-           'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table', 'comparison', 'standings',
-           'Published', 'beside', 'turn_ratios', 'race', 'races', 'main']
+           'settings', 'build', 'score_labels', 'measure_features', 'measure_embedding', 'after_fit', 'give_labels',
+           'hold_out', 'run_one', 'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method', 'fits',
+           'obstacle', 'state', 'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table', 'comparison',
+           'standings', 'Published', 'beside', 'turn_ratios', 'race', 'races', 'main']
 
 # %% ../nbs/75_bench.ipynb #1c5d64a0
 import argparse,inspect,json,os,re,shutil,statistics,subprocess,sys,tempfile,time,traceback
@@ -183,7 +183,16 @@ def measure_features(
     second = kmeans_probe(z, y, k)
     return dict(probe_acc=linear_probe(z[~test],y[~test],z[test],y[test])) | {f'features_{s}':second[s] for s in ('acc','nmi','ari')}
 
-MEASURES = {'features':measure_features} # what a study may ask for beyond the scores
+def measure_embedding(
+    est, # fitted, with `transform`
+    data:Data, # with `y`
+    k:int, # clusters
+)->dict: # metrics
+    "k-means on the embedding of the data that were clustered"
+    found = kmeans_probe(est.transform(data), data.y.numpy(), k)
+    return {f'embedding_{s}':found[s] for s in ('acc','nmi','nmi_max','ari')}
+
+MEASURES = {'features':measure_features,'embedding':measure_embedding} # what a study may ask for beyond the scores
 
 def after_fit(
     est, # fitted
@@ -198,7 +207,7 @@ def after_fit(
         second = score_labels(data.y, est.kmeans_labels(*args))
         m |= {f'kmeans_{s}':second[s] for s in ('acc','nmi','ari')}
     for name in measures:
-        if name!='features' or hasattr(est,'features'): m |= MEASURES[name](est, data, n_classes(data))
+        if hasattr(est, {'features':'features','embedding':'transform'}[name]): m |= MEASURES[name](est, data, n_classes(data))
     return m|getattr(est,'diagnostics_',{})
 
 # %% ../nbs/75_bench.ipynb #8037a527

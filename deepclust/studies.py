@@ -7,15 +7,15 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION'
            'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'FAST', 'SHORT', 'DIGITS16_S', 'MNIST',
            'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'TABLE_4_2', 'FEATURES', 'MMDC_TABLE_ARMS',
            'FEATURE_ARMS', 'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'CLUSTPY_COSTS', 'AE_CHOICES',
-           'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'BOUNDS', 'OURS_LOG', 'VADE_CHOICES', 'VADE_STUDIES', 'NO_TERM',
-           'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'SHORT_DC', 'DCGMM_TABLE1',
-           'TABLE2_GRID', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE', 'DCGMM_STUDIES', 'CDEC_S',
-           'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS', 'CDEC_WEIGHTS', 'CDEC_CHOICES',
-           'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'SHARES',
-           'FIVE', 'CN_LOSSES', 'CN_CHOICES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG',
-           'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES', 'CLUSTERNET_STUDIES', 'VS_COSTS', 'VS_IMAGES', 'VS_PEERS',
-           'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full',
-           'convolutional', 'after', 'cdec_arms', 'few', 'semi']
+           'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'BOUNDS', 'OURS_LOG', 'SHORT_AE', 'VADE_CHOICES',
+           'VADE_STUDIES', 'NO_TERM', 'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS',
+           'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE',
+           'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS',
+           'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS',
+           'CDEC_STUDIES', 'SEEDED', 'SHARES', 'FIVE', 'CN_LOSSES', 'CN_CHOICES', 'CN_TABLE', 'CN_SHARE',
+           'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES', 'CLUSTERNET_STUDIES',
+           'VS_COSTS', 'VS_IMAGES', 'VS_PEERS', 'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug',
+           'arm', 'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -194,6 +194,7 @@ BOUNDS = {'no bound':{'logvar':'none'}, 'clamp 1':{'logvar':'clamp'}, 'unit':{'l
     'softsign 5':{'logvar':'softsign','logvar_cap':5.}} # each said in full
 OURS_LOG = LOG|{'rescale':True, 'gmm':'full', 'logvar_init':'narrow'} # what the defaults add to the bound
 REMEDIES |= {f'ours {n}':OURS_LOG|BOUNDS[n] for n in ('no bound','clamp 1','tanh 5','tanh -6 to 0')}
+SHORT_AE = {'VaDE':{'pretrain_epochs':40,'epochs':10}, 'DEC':{'pretrain_epochs':40,'epochs':20}}
 VADE_CHOICES = BOUNDS|{'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'}, 'no batch norm':{'norm':None},
     'fixed pi':{'learn_pi':False}, 'head of mu':{'logvar_init':'mu'}}
 
@@ -201,8 +202,9 @@ VADE_STUDIES = [
     Study('logvar', 'VaDE: what keeps the log-variance finite', [arm('VaDE','digits',20,n,PROVOKED|d) for n,d in REMEDIES.items()]
         +[arm('VaDE','cifar10',None,f'vgg-6 {n}',{'encoder':'vgg-6','logvar':'none','logvar_init':'random','log_space':False}|d,gpu_s=120)
           for n,d in REMEDIES.items() if n!='lr 1e-3 batch 64'], question='Which remedy keeps every run finite, and at what price?'),
-    Study('vade-choices', 'VaDE: choices, on digits', [arm('VaDE','digits',30,n,d) for n,d in VADE_CHOICES.items()], seeds=3,
-        question='What do the bound, the start and batch norm change where nothing explodes?')]
+    Study('vade-choices', 'VaDE: choices, on digits', [arm('VaDE','digits',30,n,d) for n,d in VADE_CHOICES.items()]
+        +[arm(m,'mnist-dev',180,n,d) for m,short in SHORT_AE.items() for n,d in (('short',short),('short plain',short|{'recipe':None}))],
+        seeds=3, question='What do the bound, the start, batch norm and the recipe change where nothing explodes?')]
 
 # %% ../nbs/72_studies.ipynb #6fc1d4a8
 NO_TERM,ALL_LABELS = {'loss_weights':{'constraint':0}},{'share':1.}
@@ -396,7 +398,7 @@ CLUSTERNET_STUDIES = [
     Study('clusternet-wrong', 'ClusterNet: wrong labels', CN_WRONG, seeds=3, question='How much does a wrong label cost?'),
     Study('clusternet-imbalance', 'ClusterNet: classes of unequal size', CN_IMBALANCE, seeds=3, question='Do small classes survive?'),
     Study('clusternet-embedding', 'ClusterNet: Table 6, k-means on the embedding before and after', CN_EMBEDDING, seeds=3,
-        question='Is the embedding itself better, or only its centres?'),
+        question='Is the embedding itself better, or only its centres?', measures=('embedding',)),
     Study('clusternet-faces', 'ClusterNet: Tables 3 and 4, faces', CN_FACES, question='Few labels a person: does it tell faces apart?')]
 
 # %% ../nbs/72_studies.ipynb #875e0bce

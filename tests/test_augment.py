@@ -405,3 +405,23 @@ def test_faster_than_one_image_at_a_time():
     start = time.perf_counter()
     for a in x: one(a)
     assert throughput(pick_recipe('mmdc-cifar10', (3, 32, 32)).train, x, .3)>2*128/(time.perf_counter()-start)
+
+
+def test_what_training_does_to_images():
+    from deepclust.augment import Pad, RandomCrop, Rotate, training_ops
+    for shape in ((1,16,16), (1,28,28), (1,32,32)):
+        op = training_ops('auto', shape)
+        assert [type(o) for o in op.ops]==[Pad,RandomCrop,Rotate] and op(torch.rand(3, *shape)).shape==(3, *shape)
+    for shape in ((1,8,8), (1,15,15), (1,33,33), (1,16,20), (3,32,32), (64,)): assert training_ops('auto', shape) is None
+    assert training_ops(None, (1,28,28)) is None and training_ops(None, (5,)) is None
+    assert training_ops('simclr-0.5', (3,32,32))(torch.rand(2,3,32,32)).shape==(2,3,32,32)
+    with pytest.raises(ValueError, match='changes images'): training_ops('gentle', (64,))
+    with pytest.raises(ValueError, match='recipe='): training_ops('genlte', (1,28,28))
+
+
+def test_gentle_moves_and_turns_no_further_than_it_says():
+    x = torch.zeros(64,1,20,20); x[:,:,10,10] = 1
+    from deepclust.augment import training_ops
+    y = training_ops('auto', (1,20,20))(x, torch.Generator().manual_seed(0))
+    where = y.flatten(1).argmax(1); r,c = where//20,where%20
+    assert (r-10).abs().max()<=3 and (c-10).abs().max()<=3 and len({*zip(r.tolist(),c.tolist())})>8

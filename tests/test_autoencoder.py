@@ -227,3 +227,28 @@ def test_degenerate_data():
         assert np.isfinite(m.predict_proba(X)).all() and np.isfinite(m.reconstruct(X)).all()
     m = tiny(n_clusters=1).fit(load_digits().data[:30])
     assert (m.labels_==0).all() and m.reconstruct(load_digits().data[:30]).shape==(30, 64)
+
+
+def test_training_sees_changed_images_and_nothing_else_does():
+    x = load_digits().images[:60]/16
+    big = torch.nn.functional.interpolate(torch.from_numpy(x).float()[:,None], 16).numpy()
+    for kw in ({}, {'encoder':'vgg-2'}):
+        plain,auto,gentle = (tiny(recipe=r, pretrain_epochs=2, **kw).fit(big) for r in (None,'auto','gentle'))
+        assert np.array_equal(auto.transform(big), gentle.transform(big)) and not np.allclose(auto.transform(big), plain.transform(big))
+        assert np.array_equal(auto.transform(big), auto.transform(big))
+    for data in (x[:,None], x.reshape(60,-1), 3*big-1): # small, vectors, out of 0..1
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore'); a,b = (tiny(recipe=r, pretrain_epochs=2).fit(data) for r in (None,'auto'))
+        assert np.array_equal(a.transform(data), b.transform(data))
+    with pytest.raises(ValueError, match='changes images'): tiny(recipe='gentle').fit(x.reshape(60,-1))
+
+
+def test_scaled_pixels_are_changed_as_pixels():
+    "Centred and scaled values go back to 0..1, are moved there, and return"
+    rng = np.random.default_rng(0); x = rng.random((40,1,16,16)).astype(np.float32)
+    m = tiny(likelihood='gaussian', recipe='gentle', pretrain_epochs=1).fit(x)
+    flat = torch.from_numpy(x).flatten(1); scaled = ((flat-m.shift_)/m.scale_).float()
+    from deepclust.augment import training_ops
+    torch.manual_seed(3); want = training_ops('gentle', (1,16,16))(torch.from_numpy(x)).flatten(1)
+    torch.manual_seed(3); got = m._look(scaled)*m.scale_+m.shift_
+    np.testing.assert_allclose(got, want, atol=1e-5)

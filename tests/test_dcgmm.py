@@ -101,8 +101,7 @@ def test_augment_links_rows_and_matrix():
     v, w = links.prepare('links', x, idx, g)
     assert v.shape==(11, 3, 16, 16) and w.shape==(11, 11) and (w>0).sum()==5 and (w<0).sum()==6
     assert all(w[i, 6+i]==1 for i in range(5)) and not torch.equal(v[0], v[6])
-    plain, w = links.prepare('cluster', x, idx, g)
-    assert w is None and torch.equal(plain, x[idx])
+    assert links.prepare('cluster', x, idx, g)==(None, None), 'a plain batch is taken from the data by the stage'
 
 
 @pytest.mark.parametrize('links,must,cannot', [('both', True, True), ('must', True, False), ('cannot', False, True)])
@@ -390,3 +389,12 @@ def test_pretraining_by_contrast(pictures):
     assert tiny(pretrain='contrastive', constraints='augment', epochs=1).fit(X).labels_.shape==(90,)
     with pytest.raises(ValueError, match='pretrain'): tiny(pretrain='simclr').fit(X)
     with pytest.raises(ValueError, match='takes images'): tiny(pretrain='contrastive').fit(X.reshape(90, -1)*1.)
+
+
+def test_pixels_are_moved_in_training_as_by_vade_unless_links_bring_views():
+    x = np.random.default_rng(0).random((60, 1, 16, 16), dtype=np.float32)
+    kw = TINY|dict(epochs=2, pretrain_epochs=2)
+    a, b, plain = VaDE(**kw, learn_pi=False).fit(x), tiny(epochs=2, pretrain_epochs=2).fit(x), VaDE(**kw, learn_pi=False, recipe=None).fit(x)
+    assert np.array_equal(a.transform(x), b.transform(x)) and not np.array_equal(a.transform(x), plain.transform(x))
+    assert tiny()._training_recipe()=='auto' and tiny(constraints='augment')._training_recipe() is None
+    assert tiny(recipe='crop')._training_recipe() is None, "a named recipe is that of the links' views"

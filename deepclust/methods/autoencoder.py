@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor,nn
 from torch.nn import functional as F
+from ..augment import Recipe,training_ops
 from ..base import DeepClusterer,in_blocks,rms_scale
 from ..core import check_choice,check_float,check_int
 from ..kmeans import kmeans
@@ -106,7 +107,7 @@ class PretrainStage(Stage):
     def batches(self, epoch, generator):
         for idx in index_batches(len(self.x), self.est.batch_size, generator): yield 'pretrain',idx
     def losses(self, pass_, batch, prepared):
-        x = as_unit(self.x[batch]); seen = mask(x, getattr(self.est,'noise',0.))
+        x = self.est._look(self.x[batch]); seen = mask(x, getattr(self.est,'noise',0.))
         return {'reconstruction':reconstruction_loss(x, self.est._decode(self.est._embed(seen)), self.est.likelihood_)}
 
 # %% ../../nbs/methods/20_autoencoder.ipynb #8331956b
@@ -163,7 +164,7 @@ class Autoencoding(DeepClusterer):
     _losses = ('reconstruction',)
     def _images(self): return on_images(self.encoder)
     def _scale(self, x, images):
-        self.likelihood_ = pick_likelihood(self.likelihood, x)
+        self.likelihood_ = pick_likelihood(self.likelihood, x); self._pixels = images and float(x.min())>=0 and float(x.max())<=1
         return (0.,1.) if self.likelihood_=='bernoulli' else center_and_scale(x)
     def _check_params(self):
         check_int(self.embedding_dim,'embedding_dim',low=1); check_choice(self.likelihood,'likelihood',('auto','bernoulli','gaussian'))
@@ -176,6 +177,14 @@ class Autoencoding(DeepClusterer):
         net.register_buffer('centers', torch.zeros(self.n_clusters,e))
         for name in ('variance','share'): net.register_buffer(name, torch.ones(()))
         return net
+    def _training_recipe(self): return getattr(self,'recipe',None)
+    def _look(self, x): # a batch of the data, as training sees it: as float, and changed as `recipe` says
+        x,recipe = as_unit(x),self._training_recipe()
+        op = training_ops(recipe, self.input_shape_) if self._images() or self._pixels or recipe!='auto' else None
+        if op is None: return x
+        if self._images(): return op(x)
+        scale,shift = self.scale_,torch.as_tensor(self.shift_).to(x)
+        return (op((x*scale+shift).reshape(-1, *self.input_shape_)).flatten(1)-shift)/scale
     def _embed(self, x): return self.net_['mu'](self.net_['trunk'](as_unit(x)))
     def _decode(self, z): return self.net_['decoder'](z) # before any activation
     def _criterion(self, x): return self.net_.share.item()
@@ -211,6 +220,7 @@ class AutoencoderKMeans(Autoencoding):
         lr:float=1e-3, # of Adam, per step, falling to 0
         loss_weights:dict|None=None, # factor of 'reconstruction'
         encoder=None, # None, 'mlp-500-500-2000', 'vgg-2', 'vgg-6', 'vgg-7', 'resnet', or a module (b, ...) -> (b, width)
+        recipe:str|Recipe|None='auto', # what training does to images: None, 'auto', or as for `training_ops`
         n_init:int=1, # restarts, compared by the within-cluster share of the embedding's variance
         device:str|None=None, # None: the best there is
         precision:str='auto', # 'fp32', 'bf16' or 'auto': bf16 on cuda
@@ -219,7 +229,7 @@ class AutoencoderKMeans(Autoencoding):
     ):
         self.n_clusters,self.embedding_dim,self.likelihood,self.noise = n_clusters,embedding_dim,likelihood,noise
         self.pretrain_epochs,self.batch_size,self.lr,self.loss_weights = pretrain_epochs,batch_size,lr,loss_weights
-        self.encoder,self.n_init,self.device,self.precision = encoder,n_init,device,precision
+        self.encoder,self.recipe,self.n_init,self.device,self.precision = encoder,recipe,n_init,device,precision
         self.random_state,self.verbose = random_state,verbose
     def _stages(self, x): return [PretrainStage(self, x), CentersStage(self, x)]
     def _log_proba(self, z): return -square_distances(z, self.net_.centers)/(2*self.net_.variance.clamp_min(1e-12))

@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from sklearn.base import BaseEstimator
 from torch import Tensor,nn
 from torch.nn import functional as F
-from ..augment import Op,Recipe,to_float
+from ..augment import Op,Recipe,to_float,view_ops
 from ..base import checksum,find_model,rescale,save_model
 from ..constraints import Constraints,augment_links,constraint_batches,noise_alpha
 from ..core import check_choice,check_float,check_int
 from ..kmeans import check_labels
-from .autoencoder import PretrainStage,as_unit,index_batches,pick_likelihood,reconstruction_loss
-from .contrastive_ae import ContrastiveStage,view_ops
+from .autoencoder import PretrainStage,index_batches,pick_likelihood,reconstruction_loss
+from .contrastive_ae import ContrastiveStage
 from .vade import VaDE,VadeStage,MixtureStage,elbo_terms
 from ..metrics import match_clusters
 from ..nets import mlp
@@ -54,7 +54,7 @@ class PairLinks:
     ): self.constraints,self.closed,self.size = constraints,closed,max(2,size)
     def batches(self, generator)->Iterator:
         while True: yield from constraint_batches(self.constraints, self.size, generator)
-    def prepare(self, pass_, x, batch, generator): return as_unit(x[batch]),self.constraints.lookup(batch, self.closed)
+    def prepare(self, pass_, x, batch, generator): return None,self.constraints.lookup(batch, self.closed)
 
 # %% ../../nbs/methods/26_dcgmm.ipynb #03707a8b
 def image_looks(
@@ -90,7 +90,7 @@ class AugmentLinks:
         pool = self.pool.to(generator.device)
         while True: yield from (pool[i] for i in index_batches(len(pool), self.size, generator))
     def prepare(self, pass_, x, batch, generator):
-        if pass_!='links': return as_unit(x[batch]),None
+        if pass_!='links': return None,None
         b = len(batch); m = min(self.n_must, b); h = b//2 if self.n_cannot is None else min(self.n_cannot, b//2)
         return self.looks(x, batch, m, generator),augment_links(b, m, generator, h)
 
@@ -192,7 +192,7 @@ class InitStage(Stage):
 class CleanPretrainStage(PretrainStage):
     "Pretraining without masks: `noise` of a `DCGMM` is of its links"
     def losses(self, pass_, batch, prepared):
-        x = as_unit(self.x[batch])
+        x = self.est._look(self.x[batch])
         return {'reconstruction':reconstruction_loss(x, self.est._decode(self.est._embed(x)), self.est.likelihood_)}
 
 class DcgmmStage(VadeStage):
@@ -214,10 +214,12 @@ class DcgmmStage(VadeStage):
             for _ in range(m): yield 'links',next(linked)
     def weight(self, name, step): return super().weight(name, step)*(self.alpha if name=='constraint' else 1.)
     def prepare(self, pass_, batch):
-        if self.links is None: return as_unit(self.x[batch]),None
+        if self.links is None: return None,None
         return self.links.prepare(pass_, self.x, batch, self.generator)
     def losses(self, pass_, batch, prepared):
-        x,w = prepared; mu,logvar,z,log_p = self.encode(x); whole = not (self.bare and pass_=='links')
+        x,w = prepared; whole = not (self.bare and pass_=='links')
+        if x is None: x = self.est._look(self.x[batch])
+        mu,logvar,z,log_p = self.encode(x)
         out = {'reconstruction':reconstruction_loss(x, self.est._decode(z), self.est.likelihood_)} if whole else {}
         with torch.autocast(x.device.type, enabled=False):
             if whole: out |= elbo_terms(mu, logvar, log_p, *self.est._mixture())
@@ -380,6 +382,7 @@ class DCGMM(VaDE):
         net = super()._build(shape)
         if self.pretrain=='contrastive': net['projection'] = mlp((self.embedding_dim,128,128))
         return net
+    def _training_recipe(self): return 'auto' if self.recipe=='auto' and self.constraints!='augment' else None # else the links bring views
     def _pair_seed(self): return self.random_state if isinstance(self.random_state,(int,np.integer)) else 0 # the same when a fit is resumed
     def _supervise(self, n, y, constraints):
         for name in ('must_link_','cannot_link_'): self.__dict__.pop(name, None)

@@ -7,9 +7,10 @@ __all__ = ['TargetStage', 'DEC', 'preset', 'IDEC']
 
 # %% ../../nbs/methods/22_dec.ipynb #2429ee8e
 from torch import Tensor,nn
+from ..augment import Recipe
 from ..core import check_choice,check_float,check_int
 from ..losses import kl_div_log,student_t,student_t_logits,target_distribution
-from .autoencoder import (Autoencoding,CentersStage,PretrainStage,as_unit,constant_loss,embed_all,index_batches,
+from .autoencoder import (Autoencoding,CentersStage,PretrainStage,constant_loss,embed_all,index_batches,
                                            reconstruction_loss)
 from ..train import Stage,make_optimizer
 
@@ -47,7 +48,7 @@ class TargetStage(Stage):
         return self.p[batch]
     def weight(self, name, step): return self.gamma if name=='cluster' and self.gamma is not None else 1.
     def losses(self, pass_, batch, p):
-        x = as_unit(self.x[batch]); z = self.est._embed(x)
+        x = self.est._look(self.x[batch]); z = self.est._embed(x)
         out = {'cluster':kl_div_log(p, student_t_logits(z, self.est.net_.centers, self.est.dof).log_softmax(1))}
         if self.gamma is None: return out
         return out | {'reconstruction':reconstruction_loss(x, self.est._decode(z), self.est.likelihood_)/self.unit}
@@ -76,6 +77,7 @@ class DEC(Autoencoding):
         lr:float=1e-3, # of the clustering stage, per step
         loss_weights:dict|None=None, # factors of 'reconstruction', 'cluster'
         encoder=None, # None, 'mlp-500-500-2000', 'vgg-2', 'vgg-6', 'vgg-7', 'resnet', or a module (b, ...) -> (b, width)
+        recipe:str|Recipe|None='auto', # what training does to images: None, 'auto', or as for `training_ops`
         n_init:int=1, # restarts, compared by the within-cluster share of the embedding's variance at the start of clustering
         device:str|None=None, # None: the best there is
         precision:str='auto', # 'fp32', 'bf16' or 'auto': bf16 on cuda
@@ -85,7 +87,7 @@ class DEC(Autoencoding):
         self.n_clusters,self.embedding_dim,self.likelihood,self.noise,self.dof = n_clusters,embedding_dim,likelihood,noise,dof
         self.update_interval,self.tol,self.optimizer,self.momentum = update_interval,tol,optimizer,momentum
         self.pretrain_lr,self.pretrain_epochs,self.epochs,self.batch_size,self.lr = pretrain_lr,pretrain_epochs,epochs,batch_size,lr
-        self.loss_weights,self.encoder,self.n_init = loss_weights,encoder,n_init
+        self.loss_weights,self.encoder,self.recipe,self.n_init = loss_weights,encoder,recipe,n_init
         self.device,self.precision,self.random_state,self.verbose = device,precision,random_state,verbose
     @classmethod
     def paper(cls,
@@ -113,7 +115,7 @@ def preset(
     "What the papers fix for a data set; 20 000 steps at most"
     check_choice(data, 'data', ('mnist','usps','reuters-10k'))
     n,pretrain = {'mnist':(70_000,300), 'usps':(9298,50), 'reuters-10k':(10_000,50)}[data]
-    return dict(n_clusters=4 if data=='reuters-10k' else 10, encoder='mlp-500-500-2000', pretrain_epochs=pretrain,
+    return dict(n_clusters=4 if data=='reuters-10k' else 10, recipe=None, encoder='mlp-500-500-2000', pretrain_epochs=pretrain,
                 epochs=-(-20_000*256//n))
 
 class IDEC(DEC):
@@ -132,12 +134,13 @@ class IDEC(DEC):
         momentum:float=.9, # of sgd
         pretrain_lr:float=1e-3, # of Adam, per step, falling to 0
         pretrain_epochs:int=100, epochs:int=50, batch_size:int=256, lr:float=1e-3, loss_weights:dict|None=None,
-        encoder=None, n_init:int=1, device:str|None=None, precision:str='auto', random_state=None, verbose:int=0,
+        encoder=None, recipe:str|Recipe|None='auto', n_init:int=1, device:str|None=None, precision:str='auto', random_state=None,
+        verbose:int=0,
     ):
         super().__init__(n_clusters, embedding_dim=embedding_dim, likelihood=likelihood, noise=noise, dof=dof,
             update_interval=update_interval, tol=tol, optimizer=optimizer, momentum=momentum, pretrain_lr=pretrain_lr,
             pretrain_epochs=pretrain_epochs, epochs=epochs, batch_size=batch_size, lr=lr, loss_weights=loss_weights, encoder=encoder,
-            n_init=n_init, device=device, precision=precision, random_state=random_state, verbose=verbose)
+            recipe=recipe, n_init=n_init, device=device, precision=precision, random_state=random_state, verbose=verbose)
         self.gamma = gamma
     @classmethod
     def paper(cls,

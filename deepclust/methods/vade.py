@@ -18,6 +18,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor,nn
 from torch.nn import functional as F
+from ..augment import Recipe
 from ..core import as_seed,check_choice,check_float,check_int,generator
 from .autoencoder import Autoencoding,PretrainStage,as_unit,draw_seed,embed_all,index_batches,on_images,reconstruction_loss
 from ..train import Stage,make_optimizer
@@ -255,7 +256,7 @@ class VadeStage(Stage):
         z = mu+torch.randn_like(mu)*(.5*logvar).exp()
         self.watch['raw'] = raw.detach(); return mu,logvar,z,e._responsibilities(z)
     def losses(self, pass_, batch, prepared):
-        x = as_unit(self.x[batch]); mu,logvar,z,log_p = self.encode(x)
+        x = self.est._look(self.x[batch]); mu,logvar,z,log_p = self.encode(x)
         out = {'reconstruction':reconstruction_loss(x, self.est._decode(z), self.est.likelihood_)}
         with torch.autocast(x.device.type, enabled=False): out |= elbo_terms(mu, logvar, log_p, *self.est._mixture())
         return out
@@ -293,6 +294,7 @@ class VaDE(Autoencoding):
         lr:float=1e-3, # of Adam, per step, × 0.9 at 25 points of the way
         loss_weights:dict|None=None, # factors of the terms
         encoder=None, # None, 'mlp-500-500-2000', 'vgg-2', 'vgg-6', 'vgg-7', 'resnet', or a module (b, ...) -> (b, width)
+        recipe:str|Recipe|None='auto', # what training does to images: None, 'auto', or as for `training_ops`
         n_init:int=1, # restarts, compared by the bound
         device:str|None=None, # None: the best there is
         precision:str='auto', # 'fp32', 'bf16' or 'auto': bf16 on cuda
@@ -304,6 +306,7 @@ class VaDE(Autoencoding):
         self.rescale,self.beta,self.norm,self.log_space = rescale,beta,norm,log_space
         self.pretrain_lr,self.pretrain_epochs = pretrain_lr,pretrain_epochs
         self.epochs,self.batch_size,self.lr,self.loss_weights,self.encoder = epochs,batch_size,lr,loss_weights,encoder
+        self.recipe = recipe
         self.n_init,self.device,self.precision,self.random_state,self.verbose = n_init,device,precision,random_state,verbose
 
     def _check_params(self):
