@@ -28,7 +28,7 @@ from .data import Data,available
 from .data import load as load_data
 from .metrics import kmeans_probe,linear_probe,scores
 from .registry import METHODS,get_method
-from .studies import STUDIES,Arm,Study,slug
+from .studies import FEATURES_OF,STUDIES,Arm,Study,slug
 from .studies import arm as usual_arm
 
 # %% ../nbs/75_bench.ipynb #035681e5
@@ -211,8 +211,17 @@ def after_fit(
     return m|getattr(est,'diagnostics_',{})
 
 # %% ../nbs/75_bench.ipynb #8037a527
+def features_file(name, seed)->Path: return results_root().parent/'.runs'/'features'/f'{name}-s{seed}.npy'
+
 @lru_cache(1)
-def dataset(name): return load_data(name)
+def dataset(name, seed=0)->Data:
+    "A data set by name; features are made by a network trained with `seed`, once"
+    if name not in FEATURES_OF: return load_data(name)
+    base,method,diff = FEATURES_OF[name]; d,f = load_data(base),features_file(name, seed)
+    if not f.exists():
+        z = get_method(method)(n_classes(d), random_state=seed, **diff).fit(d).features(d)
+        f.parent.mkdir(parents=True, exist_ok=True); np.save(f, z)
+    return Data(torch.from_numpy(np.load(f)), d.y, name, d.split, d.classes)
 
 def n_classes(data)->int: return len(np.unique(data.y[data.y>=0]))
 
@@ -313,7 +322,7 @@ def run_one(
     "Run an arm once and write its result file, replacing an earlier one"
     measures,study = getattr(study,'measures',()),getattr(study,'name',study)
     path,folder = result_path(study, arm, seed, root),run_folder(study, arm, seed, root)
-    data,old = dataset(arm.dataset),read_json(path) if resume else None
+    data = dataset(arm.dataset, seed if arm.dataset in FEATURES_OF else 0); old = read_json(path) if resume else None
     with use_threads(threads) as used:
         if arm.label in PEERS: r = run_peer(arm, data, n_classes(data), seed, used, peer_python)
         else: r = fit_arm(arm, data, seed, time_budget_s, resume, folder, measures)
@@ -518,7 +527,8 @@ def obstacle(
     there:list|None=None, # from `available`; None: asked for here
 )->str: # '' where it can run on this machine
     "What keeps an arm from running here"
-    where = next((a['where'] for a in (available() if there is None else there) if a['name']==arm.dataset), 'unknown')
+    name = FEATURES_OF.get(arm.dataset, (arm.dataset,))[0]
+    where = next((a['where'] for a in (available() if there is None else there) if a['name']==name), 'unknown')
     return f'data set {arm.dataset} is {where}' if where in ('unknown','missing') else obstacle_of_method(arm)
 
 def state(

@@ -19,6 +19,7 @@ METHODS = {m.name:m for m in [
     Method('SpectralClustering', 'methods.shallow', 'vectors', 'none', 'normalised cut of a neighbour graph; transductive'),
     Method('GaussianMixture',    'methods.shallow', 'vectors', 'none', 'expectation maximisation; ellipses'),
     Method('SeededKMeans',       'methods.shallow', 'vectors', 'some', 'k-means that starts at a few labelled samples'),
+    Method('TURTLE',             'methods.turtle',  'vectors', 'none', 'labels that a linear classifier learns most easily; equal sizes'),
     Method('AutoencoderKMeans',  'methods.autoencoder', 'vectors', 'none', 'k-means on the code of an autoencoder'),
     Method('DEC',                'methods.dec',     'vectors', 'none', 'an encoder learns its own bolder assignment'),
     Method('IDEC',               'methods.dec',     'vectors', 'none', 'DEC that keeps its decoder, and so the structure of the data'),

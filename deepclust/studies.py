@@ -14,8 +14,9 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION'
            'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS',
            'CDEC_STUDIES', 'SEEDED', 'SHARES', 'FIVE', 'CN_LOSSES', 'CN_CHOICES', 'CN_TABLE', 'CN_SHARE',
            'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES', 'CLUSTERNET_STUDIES',
-           'VS_COSTS', 'VS_IMAGES', 'VS_PEERS', 'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug',
-           'arm', 'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
+           'VS_COSTS', 'VS_IMAGES', 'VS_PEERS', 'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF', 'FEATURE_COSTS',
+           'THREE', 'TURTLE_CHOICES', 'TURTLE_ARMS', 'FEATURE_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm',
+           'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -418,6 +419,27 @@ VS_ARMS += [arm(m,d,c,None,{'constraints':'augment'} if m=='DCGMM' else None,gpu
 VS_STUDIES = [Study('comparison', 'Every method and the programs of others, with their defaults', VS_ARMS,
     question='Which method where, and what does it cost?')]
 
+# %% ../nbs/72_studies.ipynb #90af7786
+FEATURES_OF = { # data set of features -> its pictures, the method that learns the features, what differs from its defaults
+    'digits16-cdec':('digits16','ContrastiveDEC',{'epochs':10}), 'digits16-mmdc':('digits16','MMDC',{'epochs':15}),
+    'mnist-dev-cdec':('mnist-dev','ContrastiveDEC',{'epochs':3})}
+PROTOCOLS |= {name:f"features of {m}, {d['epochs']} epochs, seed as the run" for name,(_,m,d) in FEATURES_OF.items()}
+FEATURE_COSTS = {'KMeans':1, 'Ward':1, 'GaussianMixture':3, 'TURTLE':5, 'LNSCC':10, 'DCGMM':150, 'SeededKMeans':1, 'ClusterNet':60}
+THREE = {'SeededKMeans':{'per_class':3}, 'ClusterNet':{'per_class':3}}
+FEATURE_ARMS = [arm(m, d, c*(6 if d.startswith('mnist') else 1), given=THREE.get(m))
+    for d in FEATURES_OF for m,c in FEATURE_COSTS.items()]
+TURTLE_CHOICES = {None:{}, 'gamma 3':{'gamma':3.}, 'gamma 1':{'gamma':1.}, 'M 1':{'inner_steps':1}, 'M 30':{'inner_steps':30},
+    'cold start':{'warm_start':False}, 'start 1':{'start':1.},
+    'lr 1e-2':{'lr':1e-2}, 'epochs 50':{'epochs':50}}
+TURTLE_ARMS = [arm('TURTLE', d, 5, n, w) for d in ('digits','digits-imbalanced') for n,w in TURTLE_CHOICES.items()]
+
+# %% ../nbs/72_studies.ipynb #2b204726
+FEATURE_STUDIES = [
+    Study('features', 'Methods for vectors on features of a network trained without labels', FEATURE_ARMS, seeds=3,
+        question='What should follow an encoder: k-means, a graph, a mixture, or a search for labels?'),
+    Study('turtle-choices', 'TURTLE: choices, on development data', TURTLE_ARMS, seeds=3,
+        question='Which values should the defaults have?')]
+
 # %% ../nbs/72_studies.ipynb #b7ec86d8
 STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES,*DCGMM_STUDIES,*CDEC_STUDIES,*CLUSTERNET_STUDIES,
-    *VS_STUDIES]}
+    *FEATURE_STUDIES,*VS_STUDIES]}

@@ -515,3 +515,23 @@ def test_beside(root, monkeypatch):
     gap = f'{stats[0]-.5:+.3f}'.replace('0.', '.')
     assert f'| 2 | ACC<br>NMI | .{f"{stats[0]:.3f}"[2:]} ±' in one and f'| .500<br>.900 | {gap}<br>−' in one and one.endswith('| 1 × 0 s |')
     assert '| 0 | ACC | – | .500 |  | 3 × 0 s |' in none and 'Table 3' in unknown and '| 0 | ACC | – | .843 |  |  |' in unknown
+
+
+def test_features_of_another_network_are_a_data_set(tmp_path, monkeypatch):
+    import deepclust.bench as b
+    from deepclust.data import Data
+    made = []
+    class Net:
+        def __init__(self, n_clusters, random_state=None, epochs=1): self.seed,self.epochs = random_state,epochs
+        def fit(self, d): made.append((self.seed,self.epochs)); return self
+        def features(self, d): return np.full((len(d), 4), self.seed, np.float32)
+    monkeypatch.setattr(b, 'FEATURES_OF', {'toy-net':('toy','Net',{'epochs':3})})
+    monkeypatch.setattr(b, 'load_data', lambda name: Data(torch.zeros(6,1,8,8), torch.tensor([0,0,1,1,2,2]), name))
+    monkeypatch.setattr(b, 'get_method', lambda name: Net)
+    monkeypatch.setattr(b, 'results_root', lambda *a: tmp_path/'results')
+    b.dataset.cache_clear()
+    for seed in (0,1,0):
+        d = b.dataset('toy-net', seed)
+        assert d.name=='toy-net' and d.x.shape==(6,4) and (d.x==seed).all() and d.y.tolist()==[0,0,1,1,2,2]
+    assert made==[(0,3),(1,3)], 'each network is trained once'
+    b.dataset.cache_clear()

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from deepclust import cli, data, registry
+from deepclust import cli, data, features, registry
 from deepclust.base import DeepClusterer
 from deepclust.cli import main
 from deepclust.train import Stage, make_optimizer
@@ -176,6 +176,105 @@ def test_corrupted_model(vectors, capsys, name, text):
     (Path('r/model')/name).write_text(text)
     message = error(capsys, 'predict', '--model', 'r', '--data', 'b.npy')
     assert 'r/model' in message and ('fit again' in message or 'Other' in message)
+
+
+# ---- features
+
+@pytest.fixture
+def photos(here):
+    "Three colours, four pictures each, of mixed sizes"
+    (here/'pics').mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        base = np.array([(220, 30, 30), (30, 220, 30), (30, 30, 220)][i%3])
+        Image.fromarray((base+rng.integers(-20, 20, (40+i, 50-i, 3))).astype('uint8')).save(here/'pics'/f'{i:02}.png')
+    return ['--data', 'pics', '--k', 3, '--method', 'KMeans', '--out', 'r']
+
+
+@pytest.fixture
+def hub(here, monkeypatch):
+    "A hub of our own with random weights of a small network; no way to the outside"
+    from torchvision import models
+    monkeypatch.setenv('TORCH_HOME', str(here/'hub'))
+    def refuse(*a, **kw): raise OSError('no network')
+    monkeypatch.setattr(features, 'urlopen', refuse)
+    monkeypatch.setattr(features, 'ENCODERS', ('resnet50', 'mobilenet_v3_small'))
+    file = features.hub_file(models.get_model_weights('mobilenet_v3_small').DEFAULT)
+    file.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(models.get_model('mobilenet_v3_small').state_dict(), file)
+    return file
+
+
+def note(): return json.loads(Path('r/features.json').read_text())
+
+
+def test_features_auto(photos, hub, capsys):
+    assert main([*map(str, ['fit', *photos]), '--features', 'auto', '--baselines', 'none', '--quiet'])==0
+    out = capsys.readouterr().out
+    assert 'features 1024 numbers a picture, mobilenet_v3_small IMAGENET1K_V1' in out and 'raw pixels' not in out
+    assert 'features.npy' in out and Path('r/clusters.png').exists()
+    z = np.load('r/features.npy')
+    assert z.shape==(12, 1024) and z.dtype==np.float32 and (note()['encoder'], note()['n'], note()['d'])==('mobilenet_v3_small', 12, 1024)
+    enc = features.load_encoder('mobilenet_v3_small')
+    np.testing.assert_allclose(z, features.extract_features('pics', enc, device='cpu'), atol=1e-5)
+    s = json.loads(Path('r/summary.json').read_text())
+    assert s['features']['encoder']=='mobilenet_v3_small' and s['data']['shape'][0]==3
+    assert np.array_equal([int(r['label']) for r in labels('r/labels.csv')], registry.load('r').predict(z))
+    for i, m in enumerate(('r', 'r/model')):                           # new pictures go through the same network
+        assert main(['predict', '--model', m, '--data', 'pics', '--out', f'{i}.csv'])==0
+        assert Path(f'{i}.csv').read_text()==Path('r/labels.csv').read_text()
+    hub.unlink()
+    assert 'MobileNet_V3_Small_Weights.IMAGENET1K_V1' in error(capsys, 'predict', '--model', 'r', '--data', 'pics', '--out', '3.csv')
+
+
+def test_features_auto_without_weights(photos, hub, capsys):
+    hub.unlink()
+    assert fit(*photos, '--features', 'auto')==0
+    out = capsys.readouterr().out
+    assert 'no network' in out and 'So the pictures themselves are clustered' in out and 'ResNet50_Weights' in out
+    assert not Path('r/features.npy').exists() and note()['encoder'] is None
+    plain = Path('r/labels.csv').read_text()
+    assert fit(*photos[:-1], 'plain')==0 and Path('plain/labels.csv').read_text()==plain
+    assert '--features auto lets a pretrained network look first' in capsys.readouterr().out
+    assert main(['predict', '--model', 'r', '--data', 'pics', '--out', 'p.csv'])==0 and Path('p.csv').read_text()==plain
+    assert 'no network' in error(capsys, 'fit', *photos[:-1], 'q', '--features', 'resnet18', *FAST) and not Path('q').exists()
+
+
+def test_features_of_ones_own(photos, capsys):
+    z = np.repeat(np.eye(3, 5), 4, 0).astype('float32')+.01*np.arange(12)[:, None]
+    np.save('z.npy', z), np.save('few.npy', z[:3])
+    assert fit(*photos, '--features', 'z.npy')==0
+    got = [int(r['label']) for r in labels('r/labels.csv')]
+    assert [got[i] for i in (0, 4, 8)]==[got[i] for i in (3, 7, 11)] and len(set(got))==3 and note()['encoder']=='file'
+    capsys.readouterr()
+    assert '--features NEW.npy' in error(capsys, 'predict', '--model', 'r', '--data', 'pics', '--out', 'p.csv')
+    assert main('predict --model r --data pics --features z.npy --out p.csv'.split())==0
+    assert Path('p.csv').read_text()==Path('r/labels.csv').read_text()
+    assert main('predict --model r --data few.npy --out v.csv'.split())==0          # vectors are taken as they are
+    assert [int(r['label']) for r in labels('v.csv')]==got[:3]
+    for args, says in ((['--features', 'few.npy'], '3 rows, but there are 12'), (['--features', 'no.npy'], 'no such file'),
+                       (['--features', 'resnet-50'], 'did you mean'),
+                       (['--features', 'z.npy', '--method', 'MMDC'], 'from the pictures themselves')):
+        assert says in error(capsys, 'fit', *photos[:-1], 'q', *args, *FAST)
+    assert 'vectors already' in error(capsys, 'fit', '--data', 'z.npy', '--k', 3, '--method', 'KMeans', '--out', 'q', '--features', 'auto')
+
+
+def test_features_are_kept_for_resuming(tiny, photos, hub, capsys):
+    args = ['fit', *map(str, photos[:4]), '--method', 'Tiny', '--out', 'r', '--features', 'auto', *FAST]
+    assert main([*args, '--time-budget', '0'])==0 and not json.loads(Path('r/summary.json').read_text())['finished']
+    kept = Path('r/features.npy').read_bytes()
+    hub.unlink()                                                        # the weights are not needed again
+    capsys.readouterr()
+    assert 'the run began with --features auto' in error(capsys, *args[:-len(FAST)-2], *FAST, '--resume')
+    assert 'the run began with --features auto' in error(capsys, *args[:-len(FAST)-1], 'resnet18', *FAST, '--resume')
+    for _ in range(40):
+        assert main([*args, '--resume'])==0
+        if json.loads(Path('r/summary.json').read_text())['finished']: break
+    assert Path('r/features.npy').read_bytes()==kept and 'mobilenet_v3_small' in capsys.readouterr().out
+    Image.new('RGB', (40, 40)).save('pics/00.png')
+    assert 'features in r are of other pictures' in error(capsys, *args, '--resume')
+    assert main([*args[:-len(FAST)-2], *FAST, '--overwrite'])==0 and not Path('r/features.json').exists()
 
 
 # ---- mistakes

@@ -403,7 +403,7 @@ def test_a_checkpoint_knows_what_links_weigh():
     assert len({str(known_of(y, c)) for c in (None,plain,heavy,light,doubtful)})==5
 
 
-@pytest.mark.parametrize('none,text', [([3],'cluster 3 of 10 has no labelled sample'), ([3,5],'clusters 3, 5 of 10 have no labelled sample'),
+@pytest.mark.parametrize('none,text', [([3],'cluster 3 of 10 has no labelled sample'), ([3,5],'clusters 3, 5 of 10 have no labelled'),
                                        (list(range(12)),'clusters 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 … of 10 have')])
 def test_words_for_clusters_without_a_label(none, text):
     from deepclust.kmeans import without_labels
