@@ -263,6 +263,10 @@ def _on_device(c, closed:bool, device)->tuple:
     groups = _groups(c); g = int(groups.group.max(initial=-1))+1
     return *(torch.from_numpy(a).to(device) for a in (groups.nodes, groups.group, groups.apart[:,0]*(g+1)+groups.apart[:,1])),g
 
+def link_arrays(c)->tuple:
+    "Must-links, cannot-links, and the weights where there are any"
+    return (c.must_link,c.cannot_link)+(() if c.weights is None else (c.weights,))
+
 def _describe(c)->str:
     notes = [f'{len(c.must_link)} must-links', f'{len(c.cannot_link)} cannot-links']+[f'noise={c.noise:g}']*bool(c.noise)
     kept = [] if c.kept is None else ['closure' if c.kept==1 else f'{c.kept:.2%} of the closure']
@@ -291,9 +295,6 @@ class Constraints:
         return cls(*_label_links(y, n_pairs, noise, seed, kind), noise=noise)
     def __len__(self)->int: return len(self.must_link)+len(self.cannot_link)
     def __repr__(self)->str: return _describe(self)
-    def arrays(self)->tuple: # must-links, cannot-links, and the weights where there are any
-        "What it was made of"
-        return (self.must_link,self.cannot_link)+(() if self.weights is None else (self.weights,))
     def __getstate__(self): return self.__dict__|{'_cache':{}} # tensors on a device are made anew
     def check(self, n:int)->'Constraints': # itself, if all is well
         "Raise where an index is not below `n`, and, without noise, where links contradict each other"

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLORS', 'style', 'palette', 'plot_sizes', 'embed_2d', 'plot_embedding', 'image_grid', 'montage', 'pick_members',
-           'cluster_montage', 'plot_confusion', 'plot_history', 'plot_reconstructions', 'plot_seeds']
+           'cluster_montage', 'plot_confusion', 'plot_history', 'plot_centers', 'evolution', 'plot_evolution',
+           'plot_snapshots', 'plot_reconstructions', 'plot_seeds']
 
 # %% ../nbs/20_viz.ipynb #64255fa2
 import sys
@@ -21,7 +22,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from .core import check_choice, check_finite, check_int
-from .metrics import cluster_accuracy, confusion, match_clusters
+from .metrics import cluster_accuracy, confusion, match_clusters, nmi
 
 # %% ../nbs/20_viz.ipynb #84290f68
 _RC = {'figure.dpi': 90, 'savefig.dpi': 90, 'figure.figsize': (4.5, 2.8), 'figure.constrained_layout.use': True,
@@ -382,6 +383,121 @@ def plot_history(
     return ax
 
 # %% ../nbs/20_viz.ipynb #0376aeaf
+def _heat_map(m, names, ax, label):
+    "A row per centre; blue below zero, red above, white at it"
+    ax = _axes(ax, 5.4, min(3.5, .9 + .2 * len(m)))
+    top = float(np.abs(m).max()) or 1.
+    shown = ax.imshow(m, aspect='auto', cmap='RdBu_r' if m.min() < 0 else 'Blues', vmin=-top if m.min() < 0 else 0, vmax=top)
+    step = -(-len(m) // 20)
+    ax.set_yticks(range(0, len(m), step), names[::step])
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+    ax.set(xlabel='feature', ylabel='cluster')
+    ax.figure.colorbar(shown, ax=ax, label=label, shrink=.9)
+    return ax
+
+# %% ../nbs/20_viz.ipynb #e45c8823
+def plot_centers(
+    centers,           # (k, c, h, w), (k, h, w) or (k, h, w, c) pictures, or (k, d) vectors
+    sizes=None,        # (k,) samples in each cluster, named beside its number
+    ax=None,           # draw here; None = a new figure of at most 6 x 3.5 inches
+    title=None,        # text above
+    label:str='value', # of vectors: what the colours mean, with unit
+):                     # the matplotlib Axes
+    "What is in the middle of each cluster: pictures with their numbers, or a heat map"
+    c = _array(centers, 'centers')
+    if c.ndim < 2 or not len(c): raise ValueError(f'centers has shape {c.shape}; pass one picture or vector per cluster, (k, ...).')
+    if sizes is not None and len(sizes) != len(c):
+        raise ValueError(f'there are {len(c)} centers and {len(sizes)} sizes; pass one size for each.')
+    names = [str(j) if sizes is None else f'{j}: {int(sizes[j]):,}' for j in range(len(c))]
+    if c.ndim == 2: ax = _heat_map(c, names, ax, label)
+    else:
+        a = _pictures(c)
+        h, w = a.shape[1:3]
+        head = -(-h // 3)                                   # a white strip above each picture, for its name
+        cells = [np.pad(picture, [(head, 0), (0, 0), (0, 0)], constant_values=1) for picture in _rgb(a, _span(a))]
+        cells += [None] * (-len(a) % 10 if len(a) > 10 else 0)
+        ax = _show(_tile([cells[i:i + 10] for i in range(0, len(cells), 10)], 1), ax, .6, h, None)
+        for j, name in enumerate(names):
+            ax.text(j % 10 * (w + 1) + 1, j // 10 * (h + head + 1) + head / 2 + .5, name, fontsize=6.5, va='center')
+    if title: ax.set_title(title)
+    return ax
+
+# %% ../nbs/20_viz.ipynb #a9831239
+def _matched(snapshots):
+    "Epochs and labels, numbers matched backwards from the last snapshot"
+    epochs = sorted(snapshots)
+    if not epochs: raise ValueError("there are no snapshots; fit with snapshots=(1, 5, 20), the epochs to keep.")
+    found = [np.asarray(snapshots[e]['labels']).astype(int) for e in epochs]
+    k = 1 + max(int(v.max()) for v in found)
+    for i in reversed(range(len(found) - 1)):
+        to = match_clusters(found[i + 1], found[i])
+        rest = iter([j for j in range(k) if j not in to.values()])
+        found[i] = np.array([to[j] if j in to else next(rest) for j in range(k)])[found[i]]
+    return epochs, found, k
+
+# %% ../nbs/20_viz.ipynb #bf1e59e5
+def evolution(
+    snapshots:dict, # epoch -> dict with labels (n,), as `history_.snapshots` holds them
+    y=None,         # (n,) classes; negative = unlabelled, left out
+)->dict:            # columns: epoch, changed, sizes (m, k), and with y also ACC and NMI
+    "What a clustering did between its snapshots"
+    epochs, labels, k = _matched(snapshots)
+    changed = [np.nan, *(float((a != b).mean()) for a, b in zip(labels, labels[1:]))]
+    out = dict(epoch=epochs, changed=changed, sizes=np.array([np.bincount(v, minlength=k) for v in labels]))
+    if y is None: return out
+    y = _array(y, 'y')
+    if len(y) != len(labels[0]):
+        raise ValueError(f'y has {len(y)} classes and the snapshots {len(labels[0])} samples; pass those of the fit.')
+    return out | dict(ACC=[cluster_accuracy(y, v) for v in labels], NMI=[nmi(y, v) for v in labels])
+
+# %% ../nbs/20_viz.ipynb #46efc020
+def plot_evolution(
+    snapshots:dict, # as for `evolution`
+    y=None,         # (n,) classes; None = sizes and changes only
+    ax=None,        # draw here; None = a new small figure
+    title=None,     # text above
+):                  # the matplotlib Axes
+    "Cluster sizes as coloured bands, the share of samples that changed cluster, and with y ACC and NMI"
+    found = evolution(snapshots, y)
+    x, sizes = found['epoch'], found['sizes']
+    ax, k = _axes(ax, 4.8, 2.6), sizes.shape[1]
+    ax.stackplot(x, (sizes / sizes.sum(1, keepdims=True)).T, colors=.35 * palette(k) + .65, lw=.3, ec='white')
+    if len(x) == 1: ax.set_xlim(x[0] - 1, x[0] + 1)
+    else: ax.set_xlim(x[0], x[-1])
+    for name, style_ in dict(changed='k:', ACC='k-', NMI='k--').items():
+        if name in found: ax.plot(x, found[name], style_, marker='.', label=name)
+    ax.set(xlabel='epoch', ylabel='share of samples; score', ylim=(0, 1), title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    ax.legend(loc='upper left', bbox_to_anchor=(1, 1), borderaxespad=0)
+    return ax
+
+# %% ../nbs/20_viz.ipynb #a2f23eaf
+def plot_snapshots(
+    snapshots:dict,  # epoch -> dict with embedding (n, e) and labels (n,)
+    y=None,          # (n,) classes for the colours; None = the clusters of each epoch
+    n_max:int=1000,  # at most so many samples; a fixed subset of more
+    n_maps:int=5,    # at most so many epochs, evenly spaced, the last among them
+    seed:int=0,      # of the subset
+):                   # the matplotlib Figure
+    "A row of small maps, one per epoch"
+    epochs, labels, _ = _matched(snapshots)
+    missing = [e for e in epochs if snapshots[e].get('embedding') is None]
+    if missing: raise ValueError(f'the snapshots of epochs {missing} hold no embedding; plot_evolution needs none.')
+    keep = sorted({round(i) for i in np.linspace(len(epochs) - 1, 0, check_int(n_maps, 'n_maps', low=1))})
+    z = {i: _array(snapshots[epochs[i]]['embedding'], 'embedding').astype(np.float64) for i in keep}
+    rows = np.arange(len(labels[0]))
+    if len(rows) > n_max: rows = np.sort(np.random.default_rng(seed).choice(len(rows), n_max, replace=False))
+    last = z[keep[-1]][rows]
+    plane = np.linalg.svd(last - last.mean(0), full_matrices=False)[2][:2]
+    with mpl.rc_context(_RC): fig, axs = plt.subplots(1, len(keep), figsize=(min(6, 1.5 + 1.5 * (len(keep) - 1)), 1.7), squeeze=False)
+    for i, ax in zip(keep, axs[0]):
+        xy = (z[i][rows] - z[i][rows].mean(0)) @ plane.T
+        xy = np.pad(xy, [(0, 0), (0, 2 - xy.shape[1])])
+        plot_embedding(xy, (labels[i] if y is None else _array(y, 'y'))[rows], ax, f'epoch {epochs[i]}')
+        ax.set(xlabel='', ylabel='')
+    return fig
+
+# %% ../nbs/20_viz.ipynb #1ee7ad94
 def plot_reconstructions(
     x,        # (n, c, h, w), (n, h, w) or (n, h, w, c) images
     x_hat,    # the same shape; in [0, 1] where x is uint8
@@ -407,7 +523,7 @@ def plot_reconstructions(
     ax.set_xlabel('mean squared error')
     return ax
 
-# %% ../nbs/20_viz.ipynb #8f69d814
+# %% ../nbs/20_viz.ipynb #73236bdd
 def plot_seeds(
     runs:dict,         # name -> list of values, one per seed; NaN = diverged
     ax=None,           # draw here; None = a new small figure

@@ -59,7 +59,8 @@ def sidebar_text()->str:
         if rel.parent.name: sections.setdefault(rel.parts[0].capitalize(), []).append(rel)
         elif page.stem in ('index', 'notation'): continue
         else: sections['Tools' if page.stem[:2].isdigit() and int(page.stem[:2])>=70 else 'Core'].append(rel)
-    order = 'own_images own_embeddings few_labels choosing_k when_it_collapses resuming add_a_method'.split() # as one would read them
+    names = 'own_images own_embeddings few_labels choosing_k when_it_collapses resuming several_gpus add_a_method'
+    order = names.split() # as one would read them
     sections['Tutorials'].sort(key=lambda r: order.index(r.stem) if r.stem in order else len(order))
     lines = ['website:', '  sidebar:', '    style: docked', '    collapse-level: 1', '    contents:']
     lines += [f'      - {p}.ipynb' for p in ('index', 'notation') if (NBS/f'{p}.ipynb').exists()]

@@ -1,15 +1,22 @@
 "The base class where methods differ: images, scales, supervision"
+import copy
+import pickle
+
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from deepclust.base import DeepClusterer,as_input
+from deepclust import IDEC,KMeans
+from deepclust.base import DeepClusterer,Plots,as_input,fitted_outputs,outputs,seen_outputs
 from deepclust.core import CheckpointError
 from deepclust.data import Data,load
 from deepclust.train import Stage,make_optimizer
 
+matplotlib.use('Agg')
 pytestmark = pytest.mark.filterwarnings('ignore::deepclust.core.CollapseWarning')
 
 
@@ -116,3 +123,64 @@ def test_images_are_refused_where_vectors_were_fitted(images):
     m = Vectors().fit(flat)
     with pytest.raises(ValueError, match=r'fitted on vectors of \d+ numbers.*cluster_montage'): m.predict(images)
     assert Vectors().fit(images).predict(flat).shape==(len(images),)                      # the other way round only the shape must fit
+
+
+# ---- pictures
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    yield
+    plt.close('all')
+
+
+def test_the_first_look_needs_no_second_pass(images):
+    m = Pixels().fit(images); x,seen = as_input(m, images),[]
+    embed = m._embed
+    m._embed = lambda b: seen.append(len(b)) or embed(b)
+    z,q = seen_outputs(m, x)
+    assert sum(seen)<=256 and torch.equal(q, outputs(m, x)[1]) and torch.equal(z, m._seen[1])
+    assert np.array_equal(fitted_outputs(m, images)[2], m.labels_)
+    for other in (images[:30], np.ascontiguousarray(images[::-1])):                      # other data, and the same in another order
+        assert np.array_equal(seen_outputs(m, as_input(m, other))[0], outputs(m, as_input(m, other))[0])
+    del m._embed
+    with torch.no_grad(): m.net_[3].weight.mul_(-1)                                      # another network
+    assert torch.equal(seen_outputs(m, x)[0], outputs(m, x)[0])
+
+
+def test_what_was_seen_is_not_carried_along(images, tmp_path):
+    m = Pixels().fit(images)
+    for again in (copy.deepcopy(m), pickle.loads(pickle.dumps(m))):
+        assert not hasattr(again, '_seen') and np.array_equal(fitted_outputs(again, images)[2], m.labels_)
+    assert not any('_seen' in f.read_text(errors='replace') for f in m.save(tmp_path).iterdir())
+
+
+def test_every_picture_of_images(images):
+    m = Pixels().fit(images, snapshots=(1,2))
+    assert len(m.plot_clusters(images, 3, 2).get_yticklabels())==3
+    assert sum(len(c.get_offsets()) for c in m.plot_embedding(images, 'pca').collections)==40
+    assert [t.get_label() for t in m.plot_evolution(np.arange(40)%3).lines]==['changed','ACC','NMI']
+    assert len(m.plot_snapshots().axes)==2
+    with pytest.raises(TypeError, match='Pixels has no decoder'): m.plot_centers()
+    with pytest.raises(ValueError, match='no snapshots: fit with'): Pixels().fit(images).plot_snapshots()
+
+
+def test_every_picture_of_vectors():
+    x = np.random.default_rng(0).normal(size=(60,25)).astype('f'); x[:30] += 4; x[:,3] = 7
+    m = IDEC(2, epochs=2, pretrain_epochs=5, random_state=0, device='cpu').fit(x)
+    heat = np.asarray(m.plot_clusters(x).images[0].get_array())
+    d = (x-x.mean(0))/np.where(x.std(0)>0, x.std(0), 1)
+    np.testing.assert_allclose(heat, [d[m.labels_==j].mean(0) for j in range(2)], atol=1e-5)
+    assert len(m.plot_clusters(x, 3, 1, images=x.reshape(-1,5,5)).get_yticklabels())==2
+    np.testing.assert_allclose(m.plot_centers().images[0].get_array(), m.inverse_transform(m.cluster_centers_), atol=1e-6)
+    assert len(m.plot_centers(shape=(5,5)).texts)==2
+    with pytest.raises(ValueError, match='30 images and 60 samples'): m.plot_clusters(x, images=x.reshape(-1,5,5)[:30])
+
+
+def test_pictures_of_methods_without_a_network():
+    class Shallow(Plots, KMeans): pass
+    x = np.random.default_rng(0).normal(size=(50,4)); x[:20] += 5
+    m = Shallow(2, random_state=0).fit(x)
+    np.testing.assert_allclose(m.plot_centers().images[0].get_array(), m.cluster_centers_, atol=1e-6)
+    assert sum(len(c.get_offsets()) for c in m.plot_embedding(x, 'pca').collections)==50
+    assert [t.get_text().split(': ')[1] for t in m.plot_clusters(x).get_yticklabels()]==[str(v) for v in np.bincount(m.labels_)]
+    with pytest.raises(ValueError, match='no snapshots'): m.plot_evolution()

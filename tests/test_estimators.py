@@ -20,6 +20,7 @@ TINY |= {'AutoencoderKMeans':T, 'DEC':T|dict(epochs=4), 'IDEC':T|dict(epochs=4),
 SPARSE = 'the check reads the classifier tags of whatever has predict_proba, and a clusterer has none; sparse input is tested below'
 VECTORS = [n for n,m in METHODS.items() if m.input=='vectors'] # the image methods have tests of their own
 DEEP = [n for n in VECTORS if hasattr(get_method(n),'_stages')]
+WITH_ENCODER = [n for n in DEEP if 'encoder' in get_method(n)().get_params()]
 INDUCTIVE = [n for n in VECTORS if n not in ('Ward','SpectralClustering')]
 TRANSFORMERS = ['KMeans', 'SeededKMeans', *DEEP]
 EXPECTED_FAILURES = {n:dict.fromkeys(('check_estimator_sparse_array','check_estimator_sparse_matrix'), SPARSE) for n in INDUCTIVE}
@@ -125,7 +126,7 @@ def test_collapse_is_reported(name):
     with pytest.warns(CollapseWarning): m = tiny(name, n_clusters=3, **short(name,1)).fit(np.zeros((60,4)))
     assert any(e['event']=='collapse' for e in m.history_.events)
 
-@pytest.mark.parametrize('name', [n for n in DEEP if 'encoder' in get_method(n)().get_params()])
+@pytest.mark.parametrize('name', WITH_ENCODER)
 def test_own_encoder(name, blobs, tmp_path):
     enc = torch.nn.Sequential(torch.nn.Linear(6,16), torch.nn.Tanh(), torch.nn.Linear(16,4)); before = [p.clone() for p in enc.parameters()]
     m = tiny(name, encoder=enc).fit(blobs[0]); m.save(tmp_path/'m')
@@ -196,7 +197,7 @@ def test_numpy_integers_survive_saving(name, blobs, tmp_path):
     state = torch.get_rng_state()
     assert np.array_equal(load(tmp_path/'m').predict(blobs[0]), m.labels_) and torch.equal(state, torch.get_rng_state())
 
-@pytest.mark.parametrize('name', [n for n in DEEP if 'epochs' in short(n,1)]) # of the last stage; k-means on a code has no epochs
+@pytest.mark.parametrize('name', [n for n in WITH_ENCODER if 'epochs' in short(n,1)]) # of the last stage; k-means on a code has none
 def test_snapshots_change_nothing_even_with_an_encoder_in_eval_mode(name, blobs):
     layers = torch.nn.Linear(6,8),torch.nn.BatchNorm1d(8),torch.nn.ReLU(),torch.nn.Dropout(.2),torch.nn.Linear(8,4)
     enc = torch.nn.Sequential(*layers).eval()

@@ -268,6 +268,85 @@ def test_seeds():
     with pytest.raises(ValueError): v.plot_seeds({})
 
 
+# centres and epochs
+
+@pytest.mark.parametrize('shape', [(12, 4, 6), (12, 1, 4, 6), (3, 4, 6, 3), (1, 2, 2)])
+def test_centers_are_pictures_with_names(shape):
+    c = np.random.default_rng(0).random(shape)
+    ax = v.plot_centers(c, sizes=np.arange(shape[0]) * 1000)
+    assert [t.get_text() for t in ax.texts] == [f'{j}: {j * 1000:,}' for j in range(shape[0])]
+    h, w = (shape[2:] if shape[1] == 1 and len(shape) == 4 else shape[1:3])
+    grid, head = drawn(ax), -(-h // 3)
+    for j in range(shape[0]):
+        r, s = divmod(j, 10)
+        cell = grid[1 + head + r * (h + head + 1):, 1 + s * (w + 1):][:h, :w]
+        expected = c[j][0] if len(shape) == 4 and shape[1] == 1 else c[j]
+        np.testing.assert_allclose(cell, expected if expected.ndim == 3 else np.broadcast_to(expected[..., None], (h, w, 3)), atol=1e-6)
+        strip = grid[1 + r * (h + head + 1):][:head, 1 + s * (w + 1):][:, :w]
+        assert (strip == 1).all()
+
+
+def test_centers_as_vectors():
+    c = np.random.default_rng(0).normal(size=(45, 7))
+    ax = v.plot_centers(c, title='t')
+    assert np.array_equal(drawn(ax), c) and ax.get_title() == 't' and len(ax.get_yticks()) == 15
+    assert ax.images[0].get_clim() == (-np.abs(c).max(), np.abs(c).max())              # white is zero
+    assert v.plot_centers(np.abs(c)).images[0].get_clim()[0] == 0
+    v.plot_centers(np.zeros((2, 3))).figure.canvas.draw()
+    for bad, text in ((np.zeros(4), 'shape'), (np.zeros((0, 4)), 'shape'), (np.full((2, 4), np.nan), 'NaN')):
+        with pytest.raises(ValueError, match=text): v.plot_centers(bad)
+
+
+def shuffled_snapshots(k=5, n=200):
+    "Labels that change by known shares, under new numbers each time"
+    rng, labels, out, moved = np.random.default_rng(0), np.arange(n) % k, {}, [np.nan]
+    for epoch in (2, 5, 9, 10):
+        if out:
+            labels = labels.copy()
+            few = rng.choice(n, n // 20 * (epoch % 3), replace=False)
+            labels[few] = (labels[few] + 1) % k
+            moved.append(len(few) / n)
+        out[epoch] = dict(labels=rng.permutation(k)[labels], embedding=rng.normal(size=(n, 3)).astype(np.float16))
+    return out, labels, moved
+
+
+def test_evolution_sees_through_new_numbers():
+    snapshots, last, moved = shuffled_snapshots()
+    e = v.evolution(dict(reversed(list(snapshots.items()))), y=np.where(np.arange(200) < 150, last, -1))
+    assert e['epoch'] == [2, 5, 9, 10] and e['changed'] == pytest.approx(moved, nan_ok=True)
+    assert e['ACC'][-1] == e['NMI'][-1] == 1 and e['ACC'][0] < 1 and e['sizes'].sum(1).tolist() == [200] * 4
+    end = snapshots[10]['labels']
+    assert np.array_equal(e['sizes'][-1], np.bincount(end, minlength=5))               # the last keeps its numbers
+    assert set(v.evolution(snapshots)) == {'epoch', 'changed', 'sizes'}
+
+
+def test_evolution_with_vanished_clusters():
+    e = v.evolution({1: dict(labels=[0, 0, 0, 0]), 2: dict(labels=[3, 3, 3, 1])})
+    assert e['sizes'].shape == (2, 4) and e['sizes'].tolist() == [[0, 0, 0, 4], [0, 1, 0, 3]] and e['changed'][1] == .25
+    with pytest.raises(ValueError, match='no snapshots'): v.evolution({})
+    with pytest.raises(ValueError, match='3 classes'): v.evolution({1: dict(labels=[0, 0])}, [0, 1, 1])
+
+
+def test_plot_evolution():
+    snapshots, last, moved = shuffled_snapshots()
+    ax = v.plot_evolution(snapshots, last)
+    assert [line.get_label() for line in ax.lines] == ['changed', 'ACC', 'NMI'] and len(ax.collections) == 5
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), moved)
+    assert [line.get_label() for line in v.plot_evolution(snapshots).lines] == ['changed']
+    v.plot_evolution({3: snapshots[5]}).figure.canvas.draw()
+
+
+@pytest.mark.parametrize('n_maps,epochs', [(1, [10]), (2, [2, 10]), (9, [2, 5, 9, 10])])
+def test_plot_snapshots(n_maps, epochs):
+    snapshots, last, _ = shuffled_snapshots()
+    fig = v.plot_snapshots(snapshots, n_max=50, n_maps=n_maps)
+    assert [ax.get_title() for ax in fig.axes] == [f'epoch {e}' for e in epochs] and fig.get_size_inches()[0] <= 6
+    for ax in fig.axes: assert sum(len(c.get_offsets()) for c in ax.collections) == 50
+    narrow = {1: dict(labels=last, embedding=np.arange(200.)[:, None])}
+    v.plot_snapshots(narrow, y=last).canvas.draw()
+    with pytest.raises(ValueError, match='embedding'): v.plot_snapshots({1: dict(labels=last)})
+
+
 # manners
 
 def every_plot(ax=None):
@@ -275,7 +354,8 @@ def every_plot(ax=None):
     xy, _ = v.embed_2d(z)
     return [v.plot_embedding(xy, p.argmax(1), ax=ax), v.montage(images, ax=ax), v.cluster_montage(images, p, ax=ax),
             v.plot_history(dict(loss=[1., 2]), ax=ax), v.plot_confusion(p.argmax(1), p.argmax(1), ax=ax), v.plot_sizes([1, 2], ax=ax),
-            v.plot_reconstructions(images, images, ax=ax), v.plot_seeds({'a': [1.]}, ax=ax)]
+            v.plot_reconstructions(images, images, ax=ax), v.plot_seeds({'a': [1.]}, ax=ax), v.plot_centers(images[:3], ax=ax),
+            v.plot_evolution({1: dict(labels=[0, 1]), 2: dict(labels=[1, 1])}, ax=ax)]
 
 
 def test_nothing_global_changes(monkeypatch):

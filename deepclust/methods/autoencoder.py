@@ -93,7 +93,7 @@ def mask(
 # %% ../../nbs/methods/20_autoencoder.ipynb #e6199167
 class PretrainStage(Stage):
     "Autoencoder training: Adam, cosine decay, `pretrain_epochs` passes"
-    name = 'pretrain'
+    name,gather = 'pretrain',False # rows do not see one another
     def __init__(self,
         est, # an `Autoencoding`: pretrain_epochs, batch_size, pretrain_lr or lr, noise (0 where it has none)
         x:Tensor, # (n, d) vectors or (n, c, h, w) images, on the device

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor,nn
 from ..base import checksum,is_table
-from ..constraints import Constraints,constraint_batches
+from ..constraints import Constraints,constraint_batches,link_arrays
 from ..core import check_choice,check_float
 from ..data import as_data
 from ..kmeans import check_labels,nearest_center,seed_centers,seeded_kmeans,without_labels
@@ -282,7 +282,7 @@ def known_of(
     links:Constraints|None, # links
 )->dict: # JSON-able
     "What a checkpoint remembers of labels and links"
-    return dict(labels=checksum(y), links=None if links is None else [checksum(*links.arrays()),links.noise])
+    return dict(labels=checksum(y), links=None if links is None else [checksum(*link_arrays(links)),links.noise])
 
 # %% ../../nbs/methods/30_clusternet.ipynb #1f7674d5
 class ClusterNet(Autoencoding):

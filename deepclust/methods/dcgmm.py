@@ -18,7 +18,7 @@ from torch import Tensor,nn
 from torch.nn import functional as F
 from ..augment import Op,Recipe,to_float,view_ops
 from ..base import checksum,find_model,rescale,save_model
-from ..constraints import Constraints,augment_links,constraint_batches,noise_alpha
+from ..constraints import Constraints,augment_links,constraint_batches,link_arrays,noise_alpha
 from ..core import check_choice,check_float,check_int
 from ..kmeans import check_labels
 from .autoencoder import PretrainStage,index_batches,pick_likelihood,reconstruction_loss
@@ -197,6 +197,7 @@ class CleanPretrainStage(PretrainStage):
 
 class DcgmmStage(VadeStage):
     "Minimise −ELBO + α · constraint term; constraint batches between the plain ones"
+    gather = None # compares pairs: one process only
     def __init__(self,
         est, # a `DCGMM`
         x:Tensor, # as for `VadeStage`
@@ -304,7 +305,7 @@ def check_links(est):
 def known_of(links, alpha:float, init)->dict:
     "What a checkpoint remembers of links and initial weights"
     out = dict(link_alpha=alpha, link_source=None if links is None else type(links).__name__)
-    if isinstance(links, PairLinks): out['link_pairs'] = checksum(*links.constraints.arrays())
+    if isinstance(links, PairLinks): out['link_pairs'] = checksum(*link_arrays(links.constraints))
     if init is not None: out['init_weights'] = checksum(*(v.numpy() for v in trained_parts(init)[1].values()))
     return out
 

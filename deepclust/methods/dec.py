@@ -17,7 +17,7 @@ from ..train import Stage,make_optimizer
 # %% ../../nbs/methods/22_dec.ipynb #5ca09d23
 class TargetStage(Stage):
     "Self-training towards a target distribution of the whole data set, held fixed between refreshes"
-    name = 'cluster'
+    name,gather = 'cluster',False
     def __init__(self,
         est, # a `DEC`, or an `IDEC` with `gamma`
         x:Tensor, # all data, on the device

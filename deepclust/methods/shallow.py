@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from pathlib import Path
 from sklearn.base import BaseEstimator,ClassNamePrefixFeaturesOutMixin,ClusterMixin,TransformerMixin
-from ..base import COMMON,as_input,save_model
+from ..base import COMMON,Plots,as_input,save_model
 from ..core import as_seed,check_choice,check_int,derive_seed
 from ..kmeans import kmeans,seeded_kmeans
 
 # %% ../../nbs/methods/10_shallow.ipynb #0c37eb27
-class ShallowClusterer(ClusterMixin, BaseEstimator):
+class ShallowClusterer(Plots, ClusterMixin, BaseEstimator):
     "Input, checks and saving; a subclass clusters a matrix in `_fit`"
     def _images(self): return False
     def _scale(self, x, images): return 0.,1. # scikit-learn sees the data as they are

@@ -234,7 +234,7 @@ class MixtureStage(Stage):
 # %% ../../nbs/methods/24_vade.ipynb #75e9a168
 class VadeStage(Stage):
     "Minimise −ELBO; Adam, learning rate × 0.9 at 25 points of the way"
-    name,remedy = 'cluster',"logvar='band' keeps the log-variance in bounds"
+    name,gather,remedy = 'cluster',False,"logvar='band' keeps the log-variance in bounds"
     def __init__(self,
         est, # a `VaDE`
         x:Tensor, # (n, d) vectors or (n, c, h, w) images, on the device
