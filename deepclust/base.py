@@ -17,7 +17,7 @@ from safetensors.torch import load_file,save_file
 from sklearn.base import BaseEstimator,ClassNamePrefixFeaturesOutMixin,ClusterMixin,TransformerMixin
 from sklearn.utils.validation import check_is_fitted,validate_data
 from torch import Tensor,nn
-from .core import (CheckpointError,CollapseWarning,DivergedError,as_seed,atomic_write,check_choice,check_float,check_int,
+from .core import (CheckpointError,CollapseWarning,DivergedError,as_seed,atomic_write,check_choice,check_finite,check_float,check_int,
                             derive_seed,fork_rng,get_device)
 from .data import Data,as_data
 from .kmeans import kmeans
@@ -204,8 +204,8 @@ def as_input(
         if est._images(): raise ValueError(f'{type(est).__name__} takes images, (n, h, w[, c]) or (n, c, h, w), and X has shape '
                                            f'{np.shape(X)}: {est._vectors_instead}')
         X = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
-        X = validate_data(est, X, reset=reset, accept_sparse='csr', dtype=[np.float64,np.float32])
-        X = X.toarray() if hasattr(X,'toarray') else X if X.flags.writeable else X.copy() # torch warns of read-only memory
+        X = validate_data(est, X, reset=reset, accept_sparse='csr', dtype=[np.float64,np.float32], ensure_all_finite=False)
+        X = check_finite(X.toarray() if hasattr(X,'toarray') else X if X.flags.writeable else X.copy()) # torch warns of read-only memory
         shape,images = X.shape[1:],False
     else:
         ready,data = isinstance(X, Data),read_samples(X, () if reset else est.input_shape_)

@@ -183,3 +183,11 @@ def test_pictures_of_methods_without_a_network():
     assert sum(len(c.get_offsets()) for c in m.plot_embedding(x, 'pca').collections)==50
     assert [t.get_text().split(': ')[1] for t in m.plot_clusters(x).get_yticklabels()]==[str(v) for v in np.bincount(m.labels_)]
     with pytest.raises(ValueError, match='no snapshots'): m.plot_evolution()
+
+
+@pytest.mark.parametrize('kind', ['array', 'float32', 'frame', 'tensor', 'sparse'])
+def test_a_table_says_how_many_numbers_are_missing_and_where(kind):
+    import pandas as pd, scipy.sparse as sp
+    x = np.ones((30,4)); x[3,2],x[5,1],x[7,0] = np.nan,np.inf,np.nan
+    X = {'array':x, 'float32':x.astype(np.float32), 'frame':pd.DataFrame(x), 'tensor':torch.tensor(x), 'sparse':sp.csr_matrix(x)}[kind]
+    with pytest.raises(ValueError, match=r'2 NaN and 1 inf, the first at X\[3, 2\]: remove or impute'): KMeans(2).fit(X)
