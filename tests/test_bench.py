@@ -535,3 +535,15 @@ def test_features_of_another_network_are_a_data_set(tmp_path, monkeypatch):
         assert d.name=='toy-net' and d.x.shape==(6,4) and (d.x==seed).all() and d.y.tolist()==[0,0,1,1,2,2]
     assert made==[(0,3),(1,3)], 'each network is trained once'
     b.dataset.cache_clear()
+
+
+def test_what_a_study_may_measure_beyond_the_scores():
+    from deepclust.data import Data
+    y = np.repeat([0,1,2], 20); rng = np.random.default_rng(0)
+    d = Data(torch.from_numpy(rng.normal(size=(60,4)).astype(np.float32)), torch.from_numpy(y))
+    class Good: # answers badly, embeds well
+        labels_ = np.zeros(60, int)
+        def transform(self, data): return np.eye(3)[y]+.01*rng.normal(size=(60,3))
+    m = bench.after_fit(Good(), d, ('embedding','features'))
+    assert m['embedding_acc']==1 and m['embedding_nmi_max']==1 and m['acc']<.4 and 'probe_acc' not in m
+    assert not any(k.startswith('embedding') for k in bench.after_fit(Good(), d))
