@@ -161,7 +161,7 @@ def on_images(
 # %% ../../nbs/methods/20_autoencoder.ipynb #3dcc015d
 class Autoencoding(DeepClusterer):
     "Network, scaling, embedding and decoding of all methods that are built on an autoencoder"
-    _losses = ('reconstruction',)
+    _losses,_pixels = ('reconstruction',),False # the second: whether the data are images in 0..1 that came as vectors
     def _images(self): return on_images(self.encoder)
     def _scale(self, x, images):
         self.likelihood_ = pick_likelihood(self.likelihood, x); self._pixels = images and float(x.min())>=0 and float(x.max())<=1
@@ -180,7 +180,8 @@ class Autoencoding(DeepClusterer):
     def _training_recipe(self): return getattr(self,'recipe',None)
     def _look(self, x): # a batch of the data, as training sees it: as float, and changed as `recipe` says
         x,recipe = as_unit(x),self._training_recipe()
-        op = training_ops(recipe, self.input_shape_) if self._images() or self._pixels or recipe!='auto' else None
+        if recipe is None or recipe=='auto' and not (self._images() or self._pixels): return x
+        op = training_ops(recipe, self.input_shape_)
         if op is None: return x
         if self._images(): return op(x)
         scale,shift = self.scale_,torch.as_tensor(self.shift_).to(x)
