@@ -190,7 +190,8 @@ def draw_map(
 )->np.ndarray: # (size, size, 3) uint8
     "The map, to the edge of the picture; by membership: in the order of their membership, dark is doubtful"
     fig = Figure(figsize=(size/90,)*2, dpi=90); ax = fig.add_axes((0,0,1,1))
-    names = None if names is None else {j:str(v)[:14].replace('$','\\$') for j,v in names.items()}
+    short = lambda v: str(v) if len(str(v))<15 else f'{str(v)[:13]}…'
+    names = None if names is None else {j:short(v).replace('$','\\$') for j,v in names.items()}
     if share is None: plot_embedding(xy, labels, ax, names=names)
     else:
         o,rank = np.argsort(-share),rankdata(share, 'max')/len(share)
@@ -407,6 +408,8 @@ def thumbnail(
     script = ("const b=this.closest('.deepclust-explorer').querySelector('.deepclust-click input');"
               f"b.value={send};for(const t of ['input','change'])b.dispatchEvent(new Event(t,{{bubbles:true}}))") if send else ''
     act = f' onclick="{html.escape(script)}"' if send else ''
+    if send.startswith("'"): # a sample, not a place: by keyboard, too
+        act += ' tabindex="0" role="button" onkeydown="if(event.key==&#x27;Enter&#x27;)this.click()"'
     style = f"width:{px}px;image-rendering:pixelated;cursor:{'pointer' if send else 'auto'}"
     return (f'<figure style="display:inline-block;margin:2px;text-align:center;font-size:10px;line-height:1.1">'
             f'<img src="data:image/png;base64,{src}" alt="{html.escape(title)}" title="{html.escape(title)}" style="{style}"{act}>'
@@ -432,7 +435,7 @@ def epochs_of(state)->list: return [*((str(e),e) for e in state.snapshots),('end
 def make_controls(state, y)->SimpleNamespace:
     "All widgets, without what they do"
     import ipywidgets as w
-    wide,slim,last = (dict(layout=w.Layout(width=v)) for v in ('260px','110px','150px')); top = max(len(state)-1, 0)
+    wide,slim,small = (dict(layout=w.Layout(width=v)) for v in ('260px','100px','70px')); top = max(len(state)-1, 0)
     labels = dict(style={'description_width':'62px'}); button = lambda text,tip,**kw: w.Button(description=text, tooltip=tip, **(slim|kw))
     c = SimpleNamespace(
         colour=w.Dropdown(options=['cluster','membership',*['class']*(y is not None)], description='colour', **wide, **labels),
@@ -443,32 +446,35 @@ def make_controls(state, y)->SimpleNamespace:
         order=w.Dropdown(options=list(ORDERS), description='order', **wide, **labels),
         back=button('◀', 'page before', layout=w.Layout(width='40px')), next=button('▶', 'next page', layout=w.Layout(width='40px')),
         page=w.Label(), members=w.HTML(), sample=w.BoundedIntText(0, 0, top, description='sample', **wide, **labels), detail=w.HTML(),
-        name=w.Text(placeholder='name', **last), rename=button('name', 'name this cluster'),
-        into=w.Dropdown(**last), merge=button('merge', 'merge this cluster with the one at the left'),
-        split=button('split', 'split this cluster in two'), undo=button('undo', 'take the last change back'),
-        other=w.BoundedIntText(0, 0, top, description='with', **wide, **labels),
+        name=w.Text(placeholder='what its members are', description='name', **wide, **labels),
+        rename=button('set name', 'name this cluster'),
+        into=w.Dropdown(description='other', **wide, **labels), merge=button('merge', 'the other cluster joins this one', **small),
+        split=button('split', 'split this cluster in two', **small), undo=button('undo', 'take the last change back', **small),
+        other=w.BoundedIntText(0, 0, top, description='with', **wide, **labels), pair=w.HTML(),
         must=button('must-link', 'the two samples belong together'), cannot=button('cannot-link', 'they do not'),
         refit=button('refit', 'fit again with the marked pairs'),
-        path=w.Text('labels.csv', **last), save=button('save CSV', 'write the labels to this file'),
+        path=w.Text('labels.csv', description='file', **wide, **labels), save=button('save CSV', 'write the labels to this file'),
         status=w.HTML(), click=w.Text(continuous_update=True, layout=w.Layout(display='none')))
-    c.click.add_class('deepclust-click')
+    for name in ('click','map','members','detail','pair','status'): getattr(c, name).add_class(f'deepclust-{name}')
     return c
 
 def lay_out(c, state):
-    "The widgets in their places"
+    "The widgets in their places, which is also the order in which the tab key visits them"
     import ipywidgets as w
-    epoch = [c.epoch] if state.snapshots else []
-    left = w.VBox([c.colour, c.method, *epoch, c.map], layout=w.Layout(flex='0 0 400px'))
-    right = w.VBox([w.HBox([c.cluster, c.order]), w.HBox([c.back, c.page, c.next]), c.members,
-                    w.HBox([c.name, c.rename, c.into, c.merge], layout=w.Layout(flex_flow='row wrap')), w.HBox([c.split, c.undo]),
-                    w.HBox([c.sample, c.other]), w.HBox([c.must, c.cannot, c.refit]), c.detail], layout=w.Layout(flex='1 1 460px'))
-    box = w.VBox([w.HBox([left, right], layout=w.Layout(flex_flow='row wrap')), w.HBox([c.path, c.save, c.click]), c.status])
+    head = lambda text: w.HTML(f'<div style="font-weight:bold;line-height:1.4;margin-top:6px;border-bottom:1px solid #bbb">{text}</div>')
+    row = lambda *widgets: w.HBox(widgets, layout=w.Layout(flex_flow='row wrap'))
+    left = w.VBox([head('Map'), c.colour, c.method, *[c.epoch]*bool(state.snapshots), c.map, head('Sample'), c.sample, c.detail],
+                  layout=w.Layout(flex='0 0 400px', margin='0 20px 0 0'))
+    right = w.VBox([head('Cluster'), row(c.cluster, c.order), row(c.back, c.next, c.page), c.members,
+                    row(c.name, c.rename), row(c.into, c.merge, c.split, c.undo),
+                    head('Pair of samples'), row(c.other, c.must, c.cannot, c.refit), c.pair,
+                    head('Labels of all samples'), row(c.path, c.save), c.status], layout=w.Layout(flex='1 1 500px'))
+    c.status.layout.min_height = '28px'; box = w.VBox([row(left, right), c.click])
     box.add_class('deepclust-explorer')
     return box
 
 # %% ../nbs/85_explorer.ipynb #774a230a
 QUIET = ('back','next','save') # buttons that change no label
-
 class Panel:
     "The widgets of an `Explorer`, and what they do"
     def __init__(self, explorer):
@@ -476,7 +482,7 @@ class Panel:
         self.c = c = make_controls(explorer.state, explorer.state.y); self.box = lay_out(c, explorer.state)
         for name,f in actions(self).items(): getattr(c, name).on_click(lambda _,f=f,new=name not in QUIET: self.try_(f, new))
         for name,f in dict(colour=self.draw_map, method=self.draw_map, epoch=self.draw_map, cluster=self.turn, order=self.turn,
-                           click=lambda: take_click(self)).items(): getattr(c, name).observe(lambda _,f=f: self.try_(f), 'value')
+                           other=lambda: show_pair(self), click=lambda: take_click(self)).items(): getattr(c, name).observe(lambda _,f=f: self.try_(f), 'value')
         c.sample.observe(lambda change: self.try_(lambda: self.select(change.old)), 'value')
         self.refresh()
     def try_(self, f, refresh=False):
@@ -524,37 +530,48 @@ def turn_page(panel, by=None):
     c,ex = panel.c,panel.explorer; order = ex.state.members(c.cluster.value, c.order.value)
     pages = on_page(order, 0, ex.per_page)[1]; panel.at = 0 if by is None else min(max(panel.at+by, 0), pages-1)
     panel.shown = on_page(order, panel.at, ex.per_page)[0]
-    c.page.value,c.back.disabled,c.next.disabled = f'page {panel.at+1} of {pages}',panel.at==0,panel.at==pages-1
+    says = ' · below each: membership'+('' if ex.state.y is None else ' · class')
+    c.page.value,c.back.disabled,c.next.disabled = f'page {panel.at+1} of {pages}'+says,panel.at==0,panel.at==pages-1
     if by is None: c.name.value,c.into.value = ex.state.now.names.get(c.cluster.value,''),partner(ex.state, c.cluster.value)
     share,y = ex.state.now.share,ex.state.y
     note = lambda i: f'{share[i]:.2f}'+('' if y is None else f' · {y[i]}')
     draw = ex.pictures(panel.shown) if len(panel.shown) else []
-    c.members.value = ''.join(thumbnail(p, f"'{i}'", note(i), title=f'sample {i}') for i,p in zip(panel.shown, draw)) or 'empty'
+    c.members.value = ''.join(thumbnail(p, f"'{i}'", note(i), title=f'sample {i}') for i,p in zip(panel.shown, draw)) or 'no members'
     show_map(panel)
 
 def show_map(panel):
     "The map, with rings around the members shown and the sample chosen"
     c,state = panel.c,panel.explorer.state; epoch = panel.epoch; xy,idx = state.map(epoch, c.method.value)
     labels = (state.now.labels if epoch is None else np.asarray(state.snapshots[epoch]['labels']))[idx]
-    if c.colour.value=='class': labels = np.unique(np.asarray(state.y)[idx].astype(str), return_inverse=True)[1]
     share = state.now.share[idx] if c.colour.value=='membership' and epoch is None else None
-    names = {j:state.title(j) for j in state.clusters} if epoch is None and c.colour.value=='cluster' else None
-    marks = xy[np.isin(idx, panel.shown)]
-    a = draw_map(xy, labels, share, marks, xy[state.place(c.sample.value)], names)
-    share = 0 if epoch is None else np.mean(np.asarray(state.snapshots[epoch]['labels'])!=state.fitted)
-    moved = '' if epoch is None else f'; {share:.1%} of the labels change until the end'
-    c.map.value = thumbnail(a, AT, f'{len(idx):,} of {len(state):,} samples{moved}', 380, 'map of the embedding')
+    names = {j:state.title(j) for j in state.clusters} if epoch is None else None
+    if c.colour.value=='class':
+        classes,labels = np.unique(np.asarray(state.y)[idx].astype(str), return_inverse=True); names = dict(enumerate(classes))
+    a = draw_map(xy, labels, share, xy[np.isin(idx, panel.shown)], xy[state.place(c.sample.value)], names)
+    says = f'{len(idx):,} of {len(state):,} samples'+('; dark: doubtful' if share is not None else '')
+    if epoch is not None:
+        says += f'; {np.mean(np.asarray(state.snapshots[epoch]["labels"])!=state.fitted):.1%} of the labels change until the end'
+    c.map.value = (f'<div style="border:1px solid #ccc;width:384px">{thumbnail(a, AT, says, 380, "map of the embedding")}</div>'
+                   '<div style="font-size:10px">click a point to choose it. Small rings: members shown; large ring: the sample</div>')
 
+# %% ../nbs/85_explorer.ipynb #8a6f2dab
 def show_sample(panel, before=None):
     "The chosen sample, its neighbours; the one before becomes the other end of a pair"
     c,ex = panel.c,panel.explorer; i = c.sample.value; state = ex.state; near = state.neighbours(i)
     if before is not None: c.other.value = before
-    text = f'<div>{say_sample(state, i)}. Neighbours, with their clusters:</div>'
-    rest = ''.join(thumbnail(p, f"'{j}'", state.title(state.now.labels[j])[:8], title=f'sample {j}')
+    m,k = len(state.now.must),len(state.now.cannot); big = thumbnail(ex.pictures([i])[0], '', f'sample {i}', 96, f'sample {i}')
+    text = f'<p>{say_sample(state, i)}</p><p>must-links: {m}, cannot-links: {k}, changes: {len(state.edits)-1}</p>'
+    rest = ''.join(thumbnail(p, f"'{j}'", str(state.now.labels[j]), title=f'sample {j}')
                    for j,p in zip(near, ex.pictures(near) if len(near) else []))
-    m,k = len(state.now.must),len(state.now.cannot); big = thumbnail(ex.pictures([i])[0], '', '', 96, f'sample {i}')
-    c.detail.value = f'{text}{big}{rest}{ex.describe(i)}<div>must-links: {m}, cannot-links: {k}, changes: {len(state.edits)-1}</div>'
-    show_map(panel)
+    c.detail.value = (f'<div style="line-height:1.4"><div style="display:flex;gap:8px">{big}<div>{text}</div></div>'
+                      f'Nearest neighbours, with their clusters:<div>{rest}</div>{ex.describe(i)}</div>')
+    show_pair(panel); show_map(panel)
+
+def show_pair(panel):
+    "Both ends of a pair, before it is marked"
+    c,ex = panel.c,panel.explorer; ends = [c.sample.value,c.other.value]
+    draw = [] if ends[0]==ends[1] else zip(ends, ex.pictures(ends)); note = lambda j: f'{j}, cluster {ex.state.now.labels[j]}'
+    c.pair.value = ''.join(thumbnail(p, '', note(j), 64, f'sample {j}') for j,p in draw) or 'choose another: the last two are the pair'
 
 def take_click(panel):
     "What the page sent: the number of a sample, or a place on the map"
