@@ -478,11 +478,11 @@ QUIET = ('back','next','save') # buttons that change no label
 class Panel:
     "The widgets of an `Explorer`, and what they do"
     def __init__(self, explorer):
-        self.explorer,self.at,self.quiet = explorer,0,False
+        self.explorer,self.at,self.quiet = explorer,0,False; draw,turn = self.draw_map,self.turn
         self.c = c = make_controls(explorer.state, explorer.state.y); self.box = lay_out(c, explorer.state)
         for name,f in actions(self).items(): getattr(c, name).on_click(lambda _,f=f,new=name not in QUIET: self.try_(f, new))
-        for name,f in dict(colour=self.draw_map, method=self.draw_map, epoch=self.draw_map, cluster=self.turn, order=self.turn,
-                           other=lambda: show_pair(self), click=lambda: take_click(self)).items(): getattr(c, name).observe(lambda _,f=f: self.try_(f), 'value')
+        for name,f in dict(colour=draw, method=draw, epoch=draw, cluster=turn, order=turn, other=lambda: show_pair(self),
+                           click=lambda: take_click(self)).items(): getattr(c, name).observe(lambda _,f=f: self.try_(f), 'value')
         c.sample.observe(lambda change: self.try_(lambda: self.select(change.old)), 'value')
         self.refresh()
     def try_(self, f, refresh=False):
