@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 PY := $(VENV)/bin/python
 THREADS := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}
 
-.PHONY: help demo test check docs nb readme sidebar clean
+.PHONY: help demo test check docs nb readme sidebar browser clean
 help: ; @sed -n 's/^# //p' Makefile | head -5
 
 # uv resolves torch and torchvision together and quickly; without it, pip does the same more slowly. pip's find-links are
@@ -52,6 +52,10 @@ test: $(VENV)/.installed-dev
 check: $(VENV)/.installed-dev
 	@rc=0; $(VENV)/bin/ruff check --output-format concise . || rc=1; \
 	$(THREADS) $(PY) -m pytest -q tests/test_lint.py tests/test_clean.py || rc=1; exit $$rc
+
+browser: $(VENV)/.installed-dev
+	$(PY) -m pip install --quiet --disable-pip-version-check "voila>=0.5.8" "selenium>=4.20"
+	DEEPCLUST_SCREENSHOT=runs/explorer.png $(THREADS) $(PY) -m pytest tests/test_browser.py
 
 sidebar: $(VENV)/.installed-dev
 	@$(PY) tests/site_files.py sidebar

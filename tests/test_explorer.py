@@ -321,7 +321,7 @@ def test_labels_without_predict_stay_those_of_the_method(digits):
 
 def test_image_method_in_one_pass(digits, monkeypatch):
     x = (digits[0][:96].reshape(-1, 8, 8)*15).astype(np.uint8); m = NAT(3, epochs=2, batch_size=32, device='cpu', random_state=0).fit(x)
-    calls = []; import deepclust.explorer as e
+    calls = []; import deepclust.base as e
     monkeypatch.setattr(e, 'outputs', lambda *a: (calls.append(1), outputs(*a))[1])
     ex = explore(m, x); ex.picture(); ex.panel.c.next.click(); assert len(calls)==1 and (ex.labels==m.labels_).all()
     np.testing.assert_array_equal(ex.state.z, m.transform(x)); assert ex.panel.c.detail.value.count('<table')==0 and ex.data.is_images
