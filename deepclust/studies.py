@@ -227,7 +227,7 @@ SHORT_DC = {'pretrain_epochs':30,'epochs':30} # 10 000 images on a CPU
 DCGMM_TABLE1 = [arm('DCGMM','digits',40,n,d,given=ALL_LABELS|{'test':.3}) for n,d in FROM_LABELS.items()]
 DCGMM_TABLE1 += [arm('DCGMM','digits16',45,n,AUGMENT|d) for n,d in BY_VIEWS.items()]
 DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',500,f'short {n}',SHORT_DC|FROM_LABELS[n],given=ALL_LABELS|{'test':.3})
-                 for n in ('6000 pairs','1000 pairs','no term','must only')]
+                 for n in ('6000 pairs','6000 pairs alpha 100','1000 pairs','no term','must only')]
 DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',600,'short augment',SHORT_DC|{'constraints':'augment'}),
                  arm('DCGMM','mnist-test',2500,'6000 pairs',given=ALL_LABELS),
                  arm('DCGMM','mnist',None,'6000 pairs',gpu_s=400,given=ALL_LABELS|{'test':1/7}),
