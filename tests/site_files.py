@@ -59,7 +59,7 @@ def sidebar_text()->str:
         if rel.parent.name: sections.setdefault(rel.parts[0].capitalize(), []).append(rel)
         elif page.stem in ('index', 'notation'): continue
         else: sections['Tools' if page.stem[:2].isdigit() and int(page.stem[:2])>=70 else 'Core'].append(rel)
-    names = 'own_images own_embeddings few_labels choosing_k when_it_collapses resuming several_gpus add_a_method'
+    names = 'own_images own_embeddings pictures_as_vectors few_labels choosing_k when_it_collapses resuming several_gpus add_a_method'
     order = names.split() # as one would read them
     sections['Tutorials'].sort(key=lambda r: order.index(r.stem) if r.stem in order else len(order))
     lines = ['website:', '  sidebar:', '    style: docked', '    collapse-level: 1', '    contents:']
