@@ -250,5 +250,5 @@ def test_scaled_pixels_are_changed_as_pixels():
     flat = torch.from_numpy(x).flatten(1); scaled = ((flat-m.shift_)/m.scale_).float()
     from deepclust.augment import training_ops
     torch.manual_seed(3); want = training_ops('gentle', (1,16,16))(torch.from_numpy(x)).flatten(1)
-    torch.manual_seed(3); got = m._look(scaled)*m.scale_+m.shift_
+    torch.manual_seed(3); got = m._looks()(scaled)*m.scale_+m.shift_
     np.testing.assert_allclose(got, want, atol=1e-5)

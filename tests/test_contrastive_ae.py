@@ -64,7 +64,7 @@ def test_save_and_load(pictures, fitted, tmp_path):
 def test_dcgmm_trains_from_it(pictures, fitted, tmp_path, saved):
     init = fitted.save(tmp_path/'m') if saved else fitted
     kw = dict(embedding_dim=4, encoder='vgg-2', device='cpu', random_state=0, batch_size=32)
-    m = DCGMM(3, init=init, epochs=0, rescale=False, **kw).fit(pictures[0])
+    m = DCGMM(3, init=init, epochs=0, rescale=None, **kw).fit(pictures[0])
     np.testing.assert_array_equal(m.transform(pictures[0]), fitted.transform(pictures[0]))
     m = DCGMM(3, init=init, epochs=3, constraints='augment', **kw).fit(pictures[0])
     assert all(np.isfinite(m.history_[c][-1]) for c in m._losses if c!='contrastive') and m.history_.rows[-1]['skipped']==0

@@ -17,7 +17,7 @@ from deepclust.methods.autoencoder import AutoencoderKMeans
 from deepclust.methods.dcgmm import (AUGMENT_ALPHA, DCGMM, AugmentedViews, AugmentLinks, DcgmmStage, PairLinks,
                                      choose_links, constraint_term, feature_views, frozen_looks, image_looks, linked_batches,
                                      pretrained_encoder, view_ops)
-from deepclust.methods.vade import VaDE
+from deepclust.methods.vade import MixtureStage,VaDE
 from deepclust.metrics import cluster_accuracy
 
 TINY = dict(n_clusters=3, embedding_dim=4, pretrain_epochs=4, epochs=4, batch_size=32, encoder='mlp-32-32', device='cpu', random_state=0)
@@ -149,9 +149,10 @@ def test_without_links_it_is_vade(blobs):
     assert same_weights(a, c) and 'constraint' not in c.history_.columns
 
 
-def test_links_decide_which_way_to_cut(corners):
+@pytest.mark.parametrize('seed,alpha', [(0, None), (2, None), (1, 1e4)])
+def test_links_decide_which_way_to_cut(corners, seed, alpha):
     X, y = corners
-    kw = dict(n_clusters=2, embedding_dim=2, pretrain_epochs=10, epochs=40, n_pairs=500, random_state=1)
+    kw = dict(n_clusters=2, embedding_dim=2, pretrain_epochs=10, epochs=40, n_pairs=500, random_state=seed, alpha=alpha)
     free, tied = tiny(**kw).fit(X), tiny(**kw).fit(X, y)
     assert cluster_accuracy(y, free.labels_)<.8 and cluster_accuracy(y, tied.labels_)>.9
     kept = tied.labels_[tied.must_link_[:, 0]]==tied.labels_[tied.must_link_[:, 1]]
@@ -199,7 +200,7 @@ def test_noise_sets_alpha_and_switches_closure_off(blobs):
     b = tiny(n_pairs=100, noise=.2).fit(X, y).history_['weight_constraint'][-1]
     c = tiny(noise=0.).fit(X, constraints=Constraints.from_labels(y, 100, noise=.2)).history_['weight_constraint'][-1]
     d = tiny(n_pairs=100, alpha=7.).fit(X, y).history_['weight_constraint'][-1]
-    assert a==1e4 and b==c==pytest.approx(1000*np.log(4)) and d==7
+    assert a==100 and b==c==pytest.approx(10*np.log(4)) and d==7
     wrong = Constraints([(0, 1), (1, 2)], [(0, 2)])
     assert tiny(noise=.1).fit(X, constraints=wrong).labels_.shape==(120,)
 
@@ -322,7 +323,7 @@ def test_pretrained_encoder_from_a_file(tmp_path, monkeypatch):
 def test_init_takes_the_place_of_pretraining(blobs, tmp_path):
     X = blobs[0]
     ae = AutoencoderKMeans(3, embedding_dim=4, pretrain_epochs=3, encoder='mlp-32-32', device='cpu', random_state=1).fit(X)
-    m = tiny(init=ae, norm=None, rescale=False, epochs=0).fit(X)
+    m = tiny(init=ae, norm=None, rescale=None, epochs=0).fit(X)
     assert 'pretrain' not in [r['stage'] for r in m.history_.rows] and torch.equal(m.net_['mu'].weight, ae.net_['mu'].weight)
     np.testing.assert_array_equal(m.transform(X), ae.transform(X))
     folder = ae.save(tmp_path/'ae')
@@ -348,7 +349,7 @@ def test_init_that_does_not_fit(blobs):
 def test_restarts_and_papers(blobs):
     assert tiny(n_init=2).fit(*blobs).labels_.shape==(120,)
     p = DCGMM.paper()
-    assert (p.epochs, p.batch_size, p.norm, p.learn_pi, p.alpha)==(500, 256, None, False, None) and DCGMM.paper('cifar10').encoder=='vgg-2'
+    assert (p.epochs, p.batch_size, p.norm, p.learn_pi, p.alpha)==(500, 256, None, False, 1e4) and DCGMM.paper('cifar10').encoder=='vgg-2'
     for data, size in (('features', 256), ('cifar10', 128), ('stl10', 64)):
         own = DCGMM.paper(data, 'augment')
         assert (own.batch_size, own.alpha, own.explain_views, own.recipe)==(size, 1e4, True, 'ozsoy-cifar10')
@@ -361,12 +362,12 @@ def test_views_enter_the_constraint_term_only(pictures):
     m = tiny(**kw).fit(pictures[0])
     assert m.history_['weight_constraint'][-1]==AUGMENT_ALPHA and m.history_['weight_reconstruction'][-1]==1
     links = AugmentLinks(image_looks(view_ops('auto', (3, 16, 16))), torch.arange(90), 8, 3, None)
-    stage = DcgmmStage(m, torch.from_numpy(pictures[0]), links)
+    stage = DcgmmStage(m, torch.from_numpy(pictures[0]), MixtureStage(m, pictures[0]), links)
     stage.generator = torch.Generator().manual_seed(0)
     losses = {p: stage.losses(p, torch.arange(8), stage.prepare(p, torch.arange(8))) for p in ('cluster', 'links')}
     assert set(losses['links'])=={'constraint'} and 'constraint' not in losses['cluster'] and 'reconstruction' in losses['cluster']
     m.explain_views = True
-    stage = DcgmmStage(m, stage.x, stage.links)
+    stage = DcgmmStage(m, stage.x, stage.start, stage.links)
     stage.generator = torch.Generator().manual_seed(0)
     assert set(stage.losses('links', torch.arange(8), stage.prepare('links', torch.arange(8))))=={'constraint', *losses['cluster']}
     assert not same_weights(m, tiny(**kw, explain_views=True).fit(pictures[0]))

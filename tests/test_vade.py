@@ -10,8 +10,8 @@ from torch.distributions import Normal
 
 import deepclust.methods.vade as vade
 from deepclust.core import CheckpointError, DivergedError
-from deepclust.methods.vade import (LOGVAR_CAPS, SafeNorm, VaDE, bound_logvar, dead_share, elbo_terms, fit_mixture, log_gaussians,
-                                    log_responsibilities, underflowing_responsibilities, with_batch_norm)
+from deepclust.methods.vade import (LOGVAR_CAPS, SafeNorm, VaDE, bound_logvar, covariances, dead_share, elbo_terms, fit_mixture, log_gaussians,
+                                    log_responsibilities, rescale_code, underflowing_responsibilities, unit_clusters, with_batch_norm)
 from deepclust.registry import METHODS
 
 SMALL = dict(encoder='mlp-32-32', embedding_dim=3, pretrain_epochs=15, epochs=15, batch_size=64, device='cpu', random_state=0)
@@ -193,14 +193,13 @@ def test_batch_norm_everywhere_but_last():
 @pytest.mark.parametrize('covariance', ['full', 'diag'])
 def test_fit_mixture(covariance):
     z, y = make_blobs(400, 3, centers=[[0]*3, [9]*3, [-9, 9, 0]], cluster_std=[.5, 1, 2], random_state=0)
-    w, c, v = fit_mixture(z, 3, covariance)
+    m = fit_mixture(z, 3, covariance); c, v = m.means_, np.diagonal(covariances(m), axis1=1, axis2=2)
     order = [int(np.linalg.norm(c-z[y==j].mean(0), axis=1).argmin()) for j in range(3)]
     for j, k in enumerate(order):
         np.testing.assert_allclose(c[k], z[y==j].mean(0), atol=.05)
         np.testing.assert_allclose(v[k], z[y==j].var(0), rtol=.2, atol=.05)
-    assert w.sum()==pytest.approx(1)
-    flat = fit_mixture(np.zeros((20, 2)), 3)
-    assert all(np.isfinite(a).all() for a in flat) and (flat[2]>0).all()                    # no singularity
+    flat = covariances(fit_mixture(np.zeros((20, 2)), 3, covariance))
+    assert np.isfinite(flat).all() and (np.linalg.eigvalsh(flat)>0).all()                    # no singularity
 
 
 # ---- the estimator
@@ -221,16 +220,78 @@ def test_prediction_is_deterministic(blobs, fitted):
     assert np.array_equal(a, again.predict_proba(blobs[0]))
 
 
-def test_rescaling_changes_the_units_and_not_the_function(blobs):
-    m = VaDE(3, **{**SMALL, 'epochs': 0}).fit(blobs[0])
+@pytest.mark.parametrize('how', ['full', 'diag'])
+def test_rescaling_changes_the_units_and_not_the_function(blobs, how):
+    m = VaDE(3, rescale=how, **{**SMALL, 'epochs': 0}).fit(blobs[0])
     z, x = m.transform(blobs[0]), m.reconstruct(blobs[0])
-    spread = np.mean([z[m.labels_==c].var(0) for c in range(3)], 0)
-    np.testing.assert_allclose(spread, 1, rtol=.15)
-    plain = VaDE(3, rescale=False, **{**SMALL, 'epochs': 0}).fit(blobs[0])
+    within = np.mean([np.cov(z[m.labels_==c].T) for c in range(3)], 0)
+    np.testing.assert_allclose(within.diagonal(), 1, rtol=.15)
+    off = np.abs(within-np.diag(within.diagonal())).max()
+    assert off<.15 if how=='full' else off>.15
+    plain = VaDE(3, rescale=None, **{**SMALL, 'epochs': 0}).fit(blobs[0])
     np.testing.assert_allclose(plain.reconstruct(blobs[0]), x, rtol=1e-3, atol=1e-3)
-    np.testing.assert_array_equal(plain.labels_, m.labels_)
-    ratio = z.std(0)/plain.transform(blobs[0]).std(0)
-    np.testing.assert_allclose(z, plain.transform(blobs[0])*ratio, rtol=1e-3, atol=1e-3)
+    assert (plain.labels_!=m.labels_).mean()<=(.05 if how=='full' else 0), 'other diagonals are kept'
+    p = plain.transform(blobs[0]); t = np.linalg.lstsq(p, z, rcond=None)[0]
+    np.testing.assert_allclose(z, p@t, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(t, t.T, atol=1e-3)
+
+
+def test_units_make_the_average_cluster_round():
+    r = np.random.default_rng(0); a = r.normal(size=(4, 5, 5)); cov, w = a@a.transpose(0, 2, 1), r.dirichlet(np.ones(4))
+    pooled = lambda how: (t := unit_clusters(w, cov, how))@np.einsum('k,kij->ij', w, cov)@t
+    np.testing.assert_allclose(pooled('full'), np.eye(5), atol=1e-10)
+    np.testing.assert_allclose(np.diag(pooled('diag')), 1)
+    assert np.array_equal(unit_clusters(w, cov, None), np.eye(5))
+
+
+def test_units_of_a_code_are_undone_by_the_decoder():
+    mu, first = torch.nn.Linear(4, 3).double(), torch.nn.Linear(3, 6).double()
+    net = torch.nn.ModuleDict(dict(mu=mu, decoder=torch.nn.Sequential(first))); h = torch.randn(7, 4).double()
+    z, y = mu(h), first(mu(h)); t = torch.randn(3, 3).double()           # not symmetric: the general case
+    rescale_code(net, t)
+    torch.testing.assert_close(mu(h), z@t); torch.testing.assert_close(first(mu(h)), y)
+
+
+def test_samples_are_held_at_the_start(blobs, monkeypatch):
+    """`hold`: the terms see the posterior of the full mixture for that share of the epochs, then the model's own"""
+    seen, terms = [], vade.elbo_terms
+    def spy(mu, logvar, log_p, *a): seen.append(log_p.requires_grad); return terms(mu, logvar, log_p, *a)
+    monkeypatch.setattr(vade, 'elbo_terms', spy)
+    steps = -(-200//64)
+    for hold, held in ((0., 0), (.4, 2), (.5, 3), (1., 5)):
+        seen.clear(); VaDE(3, hold=hold, **{**SMALL, 'epochs': 5}).fit(blobs[0])
+        assert seen==[False]*held*steps+[True]*(5-held)*steps
+    m = VaDE(3, hold=.5, **{**SMALL, 'epochs': 0}).fit(blobs[0])          # the posterior that is held: scikit-learn's
+    start = m._stages(torch.as_tensor(blobs[0]).float())[1]
+    start.generator = torch.Generator().manual_seed(0); start.setup()
+    z = m.transform(blobs[0]); q = start.log_q.exp().numpy()
+    assert q.shape==(200, 3) and np.allclose(q.sum(1), 1, atol=1e-5) and len(z)==200
+    with pytest.raises(ValueError, match='hold'): VaDE(3, hold=1.5, **SMALL).fit(blobs[0])
+
+
+def test_a_resumed_run_holds_the_same_samples(blobs, tmp_path):
+    kw = dict(hold=.8, **{**SMALL, 'epochs': 6}); whole = VaDE(3, **kw).fit(blobs[0])
+    from deepclust.train import Stage
+    class Stop(Exception): pass
+    before = vade.VadeStage.before_epoch
+    def stop(self, epoch):
+        if epoch==3: raise Stop
+        before(self, epoch)
+    with pytest.MonkeyPatch.context() as mp:
+        mp.setattr(vade.VadeStage, 'before_epoch', stop)
+        with pytest.raises(Stop): VaDE(3, **kw).fit(blobs[0], checkpoint=tmp_path/'run')
+    again = VaDE(3, **kw).fit(blobs[0], checkpoint=tmp_path/'run', resume=True)
+    assert np.array_equal(again.predict_proba(blobs[0]), whole.predict_proba(blobs[0]))
+
+
+def test_an_image_is_restored_from_a_moved_one(monkeypatch):
+    "The input is moved, the output is compared with what was there before"
+    x = np.random.default_rng(0).random((60, 1, 16, 16), dtype=np.float32); targets = set()
+    real = vade.reconstruction_loss
+    def spy(y, logits, likelihood): targets.update(v.numpy().tobytes() for v in y.flatten(1)); return real(y, logits, likelihood)
+    monkeypatch.setattr(vade, 'reconstruction_loss', spy)
+    VaDE(3, **{**SMALL, 'epochs': 1, 'pretrain_epochs': 0}, recipe='gentle').fit(x)
+    assert targets=={v.tobytes() for v in x.reshape(60, -1)}
 
 
 @pytest.mark.parametrize('learn', [True, False])

@@ -99,16 +99,17 @@ class PretrainStage(Stage):
         x:Tensor, # (n, d) vectors or (n, c, h, w) images, on the device
     ):
         self.est,self.x,self.epochs = est,x,est.pretrain_epochs
-        self.steps_per_epoch = -(-len(x)//est.batch_size)
+        self.steps_per_epoch,self.look = -(-len(x)//est.batch_size),est._looks()
     def optimizer(self):
         e = self.est
         return make_optimizer(e.net_.parameters(), lr=getattr(e,'pretrain_lr',None) or e.lr)
     def lr_factor(self, t): return cosine(t)
     def batches(self, epoch, generator):
         for idx in index_batches(len(self.x), self.est.batch_size, generator): yield 'pretrain',idx
+    def seen(self, x): return mask(self.look(x), getattr(self.est,'noise',0.))
     def losses(self, pass_, batch, prepared):
-        x = self.est._look(self.x[batch]); seen = mask(x, getattr(self.est,'noise',0.))
-        return {'reconstruction':reconstruction_loss(x, self.est._decode(self.est._embed(seen)), self.est.likelihood_)}
+        x,e = self.x[batch],self.est; guess = e._decode(e._embed(self.seen(x)))
+        return {'reconstruction':reconstruction_loss(as_unit(x), guess, e.likelihood_)}
 
 # %% ../../nbs/methods/20_autoencoder.ipynb #8331956b
 def embed_all(
@@ -178,14 +179,14 @@ class Autoencoding(DeepClusterer):
         for name in ('variance','share'): net.register_buffer(name, torch.ones(()))
         return net
     def _training_recipe(self): return getattr(self,'recipe',None)
-    def _look(self, x): # a batch of the data, as training sees it: as float, and changed as `recipe` says
-        x,recipe = as_unit(x),self._training_recipe()
-        if recipe is None or recipe=='auto' and not (self._images() or self._pixels): return x
+    def _looks(self): # what training sees of a batch of the data: floats, changed as `recipe` says
+        recipe,device = self._training_recipe(),next(self.net_.parameters()).device
+        if recipe=='auto' and not (self._images() or self._pixels): recipe = None
         op = training_ops(recipe, self.input_shape_)
-        if op is None: return x
-        if self._images(): return op(x)
-        scale,shift = self.scale_,torch.as_tensor(self.shift_).to(x)
-        return (op((x*scale+shift).reshape(-1, *self.input_shape_)).flatten(1)-shift)/scale
+        if op is None: return as_unit
+        if self._images(): return lambda x: op(as_unit(x))
+        scale,shift = self.scale_,torch.as_tensor(self.shift_, dtype=torch.float32, device=device)
+        return lambda x: (op((as_unit(x)*scale+shift).reshape(-1, *self.input_shape_)).flatten(1)-shift)/scale
     def _embed(self, x): return self.net_['mu'](self.net_['trunk'](as_unit(x)))
     def _decode(self, z): return self.net_['decoder'](z) # before any activation
     def _criterion(self, x): return self.net_.share.item()

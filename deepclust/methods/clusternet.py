@@ -19,7 +19,7 @@ from ..constraints import Constraints,constraint_batches,link_arrays
 from ..core import check_choice,check_float
 from ..data import as_data
 from ..kmeans import check_labels,nearest_center,seed_centers,seeded_kmeans,without_labels
-from .autoencoder import (Autoencoding,PretrainStage,constant_loss,draw_seed,embed_all,index_batches,on_images,
+from .autoencoder import (Autoencoding,PretrainStage,as_unit,constant_loss,draw_seed,embed_all,index_batches,on_images,
                                            reconstruction_loss,square_distances)
 from .vade import with_batch_norm
 from ..nets import Centre,pick_autoencoder
@@ -247,7 +247,7 @@ class ClusterNetStage(Stage):
         e = self.est; lam = anneal(step/(self.steps_per_epoch*self.epochs)) if e.annealed and name.endswith('guessed') else 1.
         return {'reconstruction':1. if e.gamma is None else e.gamma, 'center_guessed':lam*e.pull}.get(name, lam)
     def losses(self, pass_, batch, w):
-        e = self.est; x = e._look(self.x[batch]); z = e._embed(x); t,known = self.t[batch],self.y[batch]>=0
+        e = self.est; x = as_unit(self.x[batch]); z = e._embed(x); t,known = self.t[batch],self.y[batch]>=0
         out = {'reconstruction':reconstruction_loss(x, e._decode(z), e.likelihood_)/self.unit}
         with torch.autocast(x.device.type, enabled=False):
             z = z.float(); self.z = z.detach()

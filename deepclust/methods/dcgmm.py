@@ -21,7 +21,7 @@ from ..base import checksum,find_model,rescale,save_model
 from ..constraints import Constraints,augment_links,constraint_batches,link_arrays,noise_alpha
 from ..core import check_choice,check_float,check_int
 from ..kmeans import check_labels
-from .autoencoder import PretrainStage,index_batches,pick_likelihood,reconstruction_loss
+from .autoencoder import PretrainStage,as_unit,index_batches,pick_likelihood,reconstruction_loss
 from .contrastive_ae import ContrastiveStage
 from .vade import VaDE,VadeStage,MixtureStage,elbo_terms
 from ..metrics import match_clusters
@@ -191,20 +191,19 @@ class InitStage(Stage):
 # %% ../../nbs/methods/26_dcgmm.ipynb #8f81d304
 class CleanPretrainStage(PretrainStage):
     "Pretraining without masks: `noise` of a `DCGMM` is of its links"
-    def losses(self, pass_, batch, prepared):
-        x = self.est._look(self.x[batch])
-        return {'reconstruction':reconstruction_loss(x, self.est._decode(self.est._embed(x)), self.est.likelihood_)}
+    def seen(self, x): return self.look(x)
 
 class DcgmmStage(VadeStage):
     "Minimise −ELBO + α · constraint term; constraint batches between the plain ones"
     gather = None # compares pairs: one process only
     def __init__(self,
         est, # a `DCGMM`
-        x:Tensor, # as for `VadeStage`
+        x:Tensor, # as for `VadeStage`, like the next
+        start:MixtureStage,
         links, # `PairLinks`, `AugmentLinks` or None
         alpha:float=0., # weight of the constraint term
     ):
-        super().__init__(est, x); self.links,self.alpha = links,alpha
+        super().__init__(est, x, start); self.links,self.alpha = links,alpha
         self.bare = isinstance(links, AugmentLinks) and not est.explain_views
         self.extra = linked_batches(self.steps_per_epoch, est.link_share if links else 0.)
         self.steps_per_epoch += sum(self.extra)
@@ -213,17 +212,19 @@ class DcgmmStage(VadeStage):
         for batch,m in zip(plain, self.extra):
             yield batch
             for _ in range(m): yield 'links',next(linked)
+    def before_epoch(self, epoch): super().before_epoch(epoch); self.watch['held'] &= self.links is None
     def weight(self, name, step): return super().weight(name, step)*(self.alpha if name=='constraint' else 1.)
     def prepare(self, pass_, batch):
         if self.links is None: return None,None
         return self.links.prepare(pass_, self.x, batch, self.generator)
     def losses(self, pass_, batch, prepared):
         x,w = prepared; whole = not (self.bare and pass_=='links')
-        if x is None: x = self.est._look(self.x[batch])
-        mu,logvar,z,log_p = self.encode(x)
-        out = {'reconstruction':reconstruction_loss(x, self.est._decode(z), self.est.likelihood_)} if whole else {}
+        views,x = x is not None,self.x[batch] if x is None else x
+        mu,logvar,z,log_p = self.encode(x if views else self.look(x))
+        out = {'reconstruction':reconstruction_loss(as_unit(x), self.est._decode(z), self.est.likelihood_)} if whole else {}
         with torch.autocast(x.device.type, enabled=False):
-            if whole: out |= elbo_terms(mu, logvar, log_p, *self.est._mixture())
+            q = self.start.log_q[batch] if self.watch['held'] else log_p
+            if whole: out |= elbo_terms(mu, logvar, q, *self.est._mixture())
             if w is not None: out['constraint'] = constraint_term(log_p.exp(), w)
         return out
 
@@ -252,6 +253,8 @@ def name_clusters(
     for s in est.history_.snapshots.values(): s['labels'] = new[np.asarray(s['labels'])]
 
 # %% ../../nbs/methods/26_dcgmm.ipynb #edccdb47
+LIGHTER = .01 # our α beside the one of the paper
+
 def augmented(est, looks:Callable, n:int)->AugmentLinks:
     "Links by augmentation, from a pool of `n_pairs` samples"
     pool = torch.from_numpy(np.sort(np.random.default_rng(est._pair_seed()).permutation(n)[:est.n_pairs]))
@@ -284,7 +287,7 @@ def find_links(
     c = choose_links(constraints, est.links, est.noise).check(n)
     est.must_link_,est.cannot_link_ = np.array(c.must_link),np.array(c.cannot_link)
     closed = est.entail and not c.noise and c.weights is None
-    return (PairLinks(c, closed, est.batch_size),alpha(noise_alpha(c.noise))) if len(c) else (None,0.)
+    return (PairLinks(c, closed, est.batch_size),alpha(LIGHTER*noise_alpha(c.noise))) if len(c) else (None,0.)
 
 # %% ../../nbs/methods/26_dcgmm.ipynb #e604625d
 def first_stage(est, x:Tensor)->Stage:
@@ -322,7 +325,7 @@ class DCGMM(VaDE):
         n_pairs:int=6000, # pairs drawn from y; for 'augment', samples that take part
         links:str='both', # kinds that count: 'both', 'must' or 'cannot'
         noise:float=0., # share of links that may be wrong, 0 <= noise < 0.5; sets α and switches `entail` off
-        alpha:float|None=None, # weight α of a link; None: 1000·log((1−noise)/noise), 10 000 without noise; by augmentation 100
+        alpha:float|None=None, # weight α of a link; None: 10·log((1−noise)/noise), at most 100; by augmentation 100
         entail:bool=True, # whether links that follow from others count too
         n_must:int=50, # 'augment': second views in a constraint batch
         n_cannot:int|None=None, # 'augment': pairs kept apart in it; None: all pairs of a random matching
@@ -338,7 +341,8 @@ class DCGMM(VaDE):
         logvar_cap:float|tuple|None=None, # its largest magnitude, or (low, high); None: that of `LOGVAR_CAPS`
         logvar_init:str='narrow', # start of that head: 'narrow': 0.1 everywhere, 'zero', 'random', or 'mu': a copy of that one
         gmm:str='full', # start of the mixture: by one with 'full' or 'diag' covariances, or 'zero': all alike
-        rescale:bool=True, # after pretraining, measure the code in units of its clusters' spread
+        rescale:str|None='full', # units of the code after pretraining: 'full', clusters round on average; 'diag', of spread 1; None
+        hold:float=.1, # without links: share of `epochs` in which samples stay with the clusters of the start
         beta:float=1., # weight of all terms but the reconstruction; 1 is the bound
         norm:str|None='batch', # of perceptrons: 'batch' or None
         log_space:bool=True, # False: responsibilities by way of probabilities, which underflow
@@ -356,7 +360,7 @@ class DCGMM(VaDE):
         verbose:int=0, # 1: progress on stderr
     ):
         super().__init__(n_clusters, embedding_dim=embedding_dim, likelihood=likelihood, learn_pi=learn_pi, logvar=logvar,
-            logvar_cap=logvar_cap, logvar_init=logvar_init, gmm=gmm, rescale=rescale, beta=beta, norm=norm, log_space=log_space,
+            logvar_cap=logvar_cap, logvar_init=logvar_init, gmm=gmm, rescale=rescale, hold=hold, beta=beta, norm=norm, log_space=log_space,
             pretrain_lr=pretrain_lr, pretrain_epochs=pretrain_epochs, epochs=epochs, batch_size=batch_size, lr=lr,
             loss_weights=loss_weights, encoder=encoder, n_init=n_init, device=device,
             precision=precision, random_state=random_state, verbose=verbose)
@@ -369,10 +373,10 @@ class DCGMM(VaDE):
         data:str='features', # 'features' (task 1, STL-10 through ResNet-50), 'cifar10' or 'stl10' (task 2)
         constraints:str|None=None, # as in the constructor; 'augment' halves the batches of task 2
     ): # an unfitted instance
-        "The settings of the report"
+        "The settings of the report; for links with noise, set `alpha` to `noise_alpha(noise)`"
         check_choice(data, 'data', ('features','cifar10','stl10')); task1,own = data=='features',constraints=='augment'
-        return cls(10, constraints=constraints, alpha=1e4 if own else None, explain_views=True, recipe='ozsoy-cifar10',
-                   gmm='diag', norm=None, logvar='none' if task1 else 'clamp', logvar_init='random', rescale=False,
+        return cls(10, constraints=constraints, alpha=1e4, explain_views=True, recipe='ozsoy-cifar10',
+                   gmm='diag', norm=None, logvar='none' if task1 else 'clamp', logvar_init='random', rescale=None,
                    pretrain_epochs=10, epochs=500 if task1 else 20,
                    batch_size=(128 if data=='stl10' else 256)//(2 if own and not task1 else 1),
                    encoder='mlp-500-500-2000' if task1 else 'vgg-2')
@@ -391,7 +395,7 @@ class DCGMM(VaDE):
         self._links,self._alpha = find_links(self, n, self._y, constraints)
         return known_of(self._links, self._alpha, self.init)
     def _stages(self, x):
-        return [first_stage(self, x), MixtureStage(self, x), DcgmmStage(self, x, self._links, self._alpha)]
+        start = MixtureStage(self, x); return [first_stage(self, x), start, DcgmmStage(self, x, start, self._links, self._alpha)]
     def _finish(self, z, q):
         if self._y is not None and (self._y>=0).any(): name_clusters(self, self._y)
         super()._finish(z, q)

@@ -10,7 +10,7 @@ from torch import Tensor,nn
 from ..augment import Recipe
 from ..core import check_choice,check_float,check_int
 from ..losses import kl_div_log,student_t,student_t_logits,target_distribution
-from .autoencoder import (Autoencoding,CentersStage,PretrainStage,constant_loss,embed_all,index_batches,
+from .autoencoder import (Autoencoding,CentersStage,PretrainStage,as_unit,constant_loss,embed_all,index_batches,
                                            reconstruction_loss)
 from ..train import Stage,make_optimizer
 
@@ -24,7 +24,7 @@ class TargetStage(Stage):
     ):
         self.est,self.x,self.epochs,self.gamma = est,x,est.epochs,getattr(est,'gamma',None)
         self.steps_per_epoch = -(-len(x)//est.batch_size)
-        self.every = est.update_interval or self.steps_per_epoch
+        self.every,self.look = est.update_interval or self.steps_per_epoch,est._looks()
     def setup(self):
         self.step,self.p,self.labels,self.moved = 0,None,None,None
         self.unit = 1. if self.gamma is None else constant_loss(self.x, self.est.likelihood_)
@@ -48,10 +48,10 @@ class TargetStage(Stage):
         return self.p[batch]
     def weight(self, name, step): return self.gamma if name=='cluster' and self.gamma is not None else 1.
     def losses(self, pass_, batch, p):
-        x = self.est._look(self.x[batch]); z = self.est._embed(x)
+        x = self.x[batch]; z = self.est._embed(self.look(x))
         out = {'cluster':kl_div_log(p, student_t_logits(z, self.est.net_.centers, self.est.dof).log_softmax(1))}
         if self.gamma is None: return out
-        return out | {'reconstruction':reconstruction_loss(x, self.est._decode(z), self.est.likelihood_)/self.unit}
+        return out | {'reconstruction':reconstruction_loss(as_unit(x), self.est._decode(z), self.est.likelihood_)/self.unit}
     def after_epoch(self, epoch): return {} if self.moved is None else {'moved':self.moved}
     def stop(self, history): return self.moved is not None and self.moved<self.est.tol
 
