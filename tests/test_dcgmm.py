@@ -14,7 +14,7 @@ from deepclust.constraints import Constraints
 from deepclust.core import CheckpointError
 from deepclust.kmeans import check_labels
 from deepclust.methods.autoencoder import AutoencoderKMeans
-from deepclust.methods.dcgmm import (AUGMENT_ALPHA, DCGMM, AugmentedViews, AugmentLinks, DcgmmStage, PairLinks,
+from deepclust.methods.dcgmm import (DCGMM, AugmentedViews, AugmentLinks, DcgmmStage, PairLinks,
                                      choose_links, constraint_term, feature_views, frozen_looks, image_looks, linked_batches,
                                      pretrained_encoder, view_ops)
 from deepclust.methods.vade import MixtureStage,VaDE
@@ -149,7 +149,7 @@ def test_without_links_it_is_vade(blobs):
     assert same_weights(a, c) and 'constraint' not in c.history_.columns
 
 
-@pytest.mark.parametrize('seed,alpha', [(0, None), (2, None), (1, 1e4)])
+@pytest.mark.parametrize('seed,alpha', [(0, 100.), (2, 100.), (1, 1e4)])
 def test_links_decide_which_way_to_cut(corners, seed, alpha):
     X, y = corners
     kw = dict(n_clusters=2, embedding_dim=2, pretrain_epochs=10, epochs=40, n_pairs=500, random_state=seed, alpha=alpha)
@@ -194,13 +194,11 @@ def test_names_are_a_matter_of_numbers_only(blobs):
     assert np.array_equal(np.sort(a.cluster_centers_, 0), np.sort(b.cluster_centers_, 0))
 
 
-def test_noise_sets_alpha_and_switches_closure_off(blobs):
+def test_noise_switches_the_closure_off(blobs):
     X, y = blobs
-    a = tiny(n_pairs=100).fit(X, y).history_['weight_constraint'][-1]
-    b = tiny(n_pairs=100, noise=.2).fit(X, y).history_['weight_constraint'][-1]
-    c = tiny(noise=0.).fit(X, constraints=Constraints.from_labels(y, 100, noise=.2)).history_['weight_constraint'][-1]
-    d = tiny(n_pairs=100, alpha=7.).fit(X, y).history_['weight_constraint'][-1]
-    assert a==100 and b==c==pytest.approx(10*np.log(4)) and d==7
+    links = lambda **kw: tiny(n_pairs=100, **kw)
+    for m, weight in ((links(), 100), (links(noise=.2), 100), (links(alpha=7.), 7)):
+        assert m.fit(X, y).history_['weight_constraint'][-1]==weight
     wrong = Constraints([(0, 1), (1, 2)], [(0, 2)])
     assert tiny(noise=.1).fit(X, constraints=wrong).labels_.shape==(120,)
 
@@ -360,7 +358,7 @@ def test_restarts_and_papers(blobs):
 def test_views_enter_the_constraint_term_only(pictures):
     kw = dict(constraints='augment', epochs=2, pretrain_epochs=1, batch_size=30)
     m = tiny(**kw).fit(pictures[0])
-    assert m.history_['weight_constraint'][-1]==AUGMENT_ALPHA and m.history_['weight_reconstruction'][-1]==1
+    assert m.history_['weight_constraint'][-1]==100 and m.history_['weight_reconstruction'][-1]==1
     links = AugmentLinks(image_looks(view_ops('auto', (3, 16, 16))), torch.arange(90), 8, 3, None)
     stage = DcgmmStage(m, torch.from_numpy(pictures[0]), MixtureStage(m, pictures[0]), links)
     stage.generator = torch.Generator().manual_seed(0)

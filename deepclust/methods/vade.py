@@ -214,7 +214,7 @@ def rescale_code(
         mu.weight.copy_(t.T@mu.weight); mu.bias.copy_(mu.bias@t)
         first.weight.copy_(torch.linalg.solve(t, first.weight.T).T)
 
-RESCALE = ('full','diag',None)
+RESCALE = ('full','diag',None) # clusters round on average; of spread 1 in every dimension; as they come
 
 def unit_clusters(
     weights:np.ndarray, # (k,) of the clusters
@@ -309,7 +309,7 @@ class VaDE(Autoencoding):
         logvar_cap:float|tuple|None=None, # its largest magnitude, or (low, high); None: that of `LOGVAR_CAPS`
         logvar_init:str='narrow', # start of that head: 'narrow' (σ² = 0.1), 'zero', 'random', or 'mu', a copy of that one
         gmm:str='full', # start of the mixture: by one with 'full' or 'diag' covariances, or 'zero': all alike
-        rescale:str|None='full', # units of the code after pretraining: 'full', clusters round on average; 'diag', of spread 1; None
+        rescale:str|None='full', # units of the code after pretraining, a key of `RESCALE`
         hold:float=.1, # share of `epochs` in which samples stay with the clusters of the start
         beta:float=1., # weight of all terms but the reconstruction; 1 is the bound
         norm:str|None='batch', # of perceptrons: 'batch' or None
@@ -342,7 +342,8 @@ class VaDE(Autoencoding):
             rescale=RESCALE)
         for name,choices in allowed.items(): check_choice(getattr(self,name), name, choices)
         check_cap(self.logvar_cap)
-        check_float(self.beta,'beta',low=0); check_float(self.hold,'hold',low=0,high=1); check_float(self.pretrain_lr,'pretrain_lr',low=0,open_low=True)
+        check_float(self.beta,'beta',low=0); check_float(self.hold,'hold',low=0,high=1)
+        check_float(self.pretrain_lr,'pretrain_lr',low=0,open_low=True)
     def _build(self, shape):
         net = super()._build(shape); k,e = self.n_clusters,self.embedding_dim
         if self.norm and not on_images(self.encoder): # a perceptron, be it on pictures
