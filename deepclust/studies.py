@@ -15,8 +15,8 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION'
            'CDEC_STUDIES', 'SEEDED', 'SHARES', 'FIVE', 'CN_LOSSES', 'CN_CHOICES', 'CN_TABLE', 'CN_SHARE',
            'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES', 'CLUSTERNET_STUDIES',
            'VS_COSTS', 'VS_IMAGES', 'VS_PEERS', 'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF', 'FEATURE_COSTS',
-           'THREE', 'TURTLE_CHOICES', 'TURTLE_ARMS', 'FEATURE_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm',
-           'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
+           'THREE', 'AS_VECTORS', 'TURTLE_CHOICES', 'TURTLE_ARMS', 'FEATURE_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug',
+           'arm', 'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -424,9 +424,10 @@ FEATURES_OF = { # data set of features -> its pictures, the method that learns t
     'digits16-cdec':('digits16','ContrastiveDEC',{'epochs':10}), 'digits16-mmdc':('digits16','MMDC',{'epochs':15}),
     'mnist-dev-cdec':('mnist-dev','ContrastiveDEC',{'epochs':3})}
 PROTOCOLS |= {name:f"features of {m}, {d['epochs']} epochs, seed as the run" for name,(_,m,d) in FEATURES_OF.items()}
-FEATURE_COSTS = {'KMeans':1, 'Ward':1, 'GaussianMixture':3, 'TURTLE':5, 'LNSCC':10, 'DCGMM':150, 'SeededKMeans':1, 'ClusterNet':60}
+FEATURE_COSTS = {'KMeans':1, 'Ward':1, 'GaussianMixture':3, 'TURTLE':5, 'LNSCC':10, 'ContrastiveDEC':15, 'DCGMM':40, 'SeededKMeans':1, 'ClusterNet':60}
 THREE = {'SeededKMeans':{'per_class':3}, 'ClusterNet':{'per_class':3}}
-FEATURE_ARMS = [arm(m, d, c*(6 if d.startswith('mnist') else 1), given=THREE.get(m))
+AS_VECTORS = {'ContrastiveDEC':{'recipe':'vectors'}}
+FEATURE_ARMS = [arm(m, d, c*(6 if d.startswith('mnist') else 1), None, AS_VECTORS.get(m), given=THREE.get(m))
     for d in FEATURES_OF for m,c in FEATURE_COSTS.items()]
 TURTLE_CHOICES = {None:{}, 'gamma 3':{'gamma':3.}, 'gamma 1':{'gamma':1.}, 'M 1':{'inner_steps':1}, 'M 30':{'inner_steps':30},
     'cold start':{'warm_start':False}, 'start 1':{'start':1.},

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import make_blobs
 from test_mmdc import Counting, pictures
 from test_mmdc import stage_of as first_stage
 
@@ -17,8 +18,8 @@ from deepclust.base import load_model
 from deepclust.core import CollapseWarning
 from deepclust.losses import nt_xent, student_t, target_distribution
 from deepclust.methods.autoencoder import embed_all
-from deepclust.methods.contrastive_dec import (ANCHORS, ContrastiveDEC, ContrastStage, StudentHead, center_gaps, check_merged,
-                                               cluster_contrast, contrast_recipe, look, within_share)
+from deepclust.methods.contrastive_dec import (ANCHORS, ContrastiveDEC, ContrastStage, StudentHead, VectorViews, center_gaps,
+                                               check_merged, cluster_contrast, contrast_recipe, look, within_share)
 from deepclust.metrics import cluster_accuracy
 
 SMALL = dict(device='cpu', random_state=0, batch_size=32, encoder='mlp-16', epochs=4, warmup=.25, lr=1e-3)
@@ -442,3 +443,45 @@ def test_compiled_steps_train_the_same(monkeypatch):
 
 
 def test_the_stage_is_public(images): assert isinstance(stage_of(images)[1], ContrastStage)
+
+
+# ---- vectors
+
+VECTORS = dict(recipe='vectors', encoder='mlp-32-32', epochs=6, batch_size=40, device='cpu', random_state=0)
+
+
+@pytest.fixture(scope='module')
+def vectors(): return make_blobs(120, 8, centers=3, cluster_std=1., random_state=0)
+
+
+def test_vectors_are_clustered_through_their_neighbours(vectors, tmp_path):
+    X, y = vectors
+    m = ContrastiveDEC(3, **VECTORS).fit(X)
+    assert cluster_accuracy(y, m.labels_)>.95 and np.array_equal(m.predict(X), m.labels_)
+    assert m.transform(X).shape==(120, m.embedding_dim_) and m.kmeans_labels(X).shape==(120,)
+    again = load_model(ContrastiveDEC, m.save(tmp_path/'m'))
+    assert np.array_equal(again.predict(X), m.labels_)
+    other = ContrastiveDEC(3, **VECTORS|dict(recipe=VectorViews(3, drop=0., noise=0.))).fit(X)
+    assert not np.array_equal(other.transform(X), m.transform(X))
+    few = ContrastiveDEC(2, **VECTORS).fit(X[:6])                                      # fewer samples than neighbours
+    assert few.labels_.shape==(6,)
+
+
+@pytest.mark.filterwarnings('ignore:the time budget')
+def test_a_resumed_run_of_vectors_is_the_same(vectors, tmp_path):
+    X = vectors[0]; whole = ContrastiveDEC(3, **VECTORS).fit(X)
+    part, slices = None, 0
+    while not getattr(part, 'finished_', False):
+        part = ContrastiveDEC(3, **VECTORS).fit(X, checkpoint=tmp_path, resume=True, time_budget_s=0)
+        slices += 1
+        assert slices<40
+    assert slices>6 and np.array_equal(part.transform(X), whole.transform(X))
+
+
+def test_pictures_may_be_taken_as_vectors_and_vectors_need_to_be_asked_for(vectors):
+    x = np.random.default_rng(0).random((30, 1, 6, 6), dtype=np.float32); kw = VECTORS|dict(epochs=1)
+    a, b = (ContrastiveDEC(3, **kw).fit(v) for v in (x, x.reshape(30, -1)))
+    np.testing.assert_allclose(a.transform(x), b.transform(x.reshape(30, -1)), atol=1e-5)
+    with pytest.raises(ValueError, match="recipe='vectors'"): ContrastiveDEC(3).fit(vectors[0])
+    for bad in (dict(drop=1.), dict(noise=-1.), dict(n_neighbors=-1)):
+        with pytest.raises(ValueError): VectorViews(**bad)
