@@ -363,9 +363,11 @@ def _mnist(s, of, out, margin=0):
     crop = Chain(*first, RandomCrop(sizes, out))
     return Chain(*crop.ops, Rotate(25)), Chain(*first, CentreCrop(sizes[1], out)), crop
 
+def _shifts(s, share, out=None): return Pad(max(1, round(share*s))),RandomCrop(s, out)
+
 def _gentle(s, out):
     "Moved by a tenth of the shorter side `s` at most, turned by 10 degrees at most"
-    move = Pad(max(1, round(s/10))),RandomCrop(s, out)
+    move = _shifts(s, .1, out)
     return Chain(*move, Rotate(10)), Chain(CentreCrop(None, out)), Chain(*move)
 
 def _mmdc(s, share, out):
@@ -430,7 +432,7 @@ def small_shift(
     side:int, # of the images, pixels
 )->Chain:
     "Mild changes, for characters"
-    return Chain(Pad(max(1, round(side/16))), RandomCrop(side), Rotate(10), Contrast(.4))
+    return Chain(*_shifts(side, 1/16), Rotate(10), Contrast(.4))
 
 def view_ops(
     recipe:str|Recipe, # 'auto', 'crop', 'colour', 'shift', a key of `RECIPES`, or a recipe of your own

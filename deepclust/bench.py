@@ -7,8 +7,8 @@ __all__ = ['NOT_SETTINGS', 'SCHEMA', 'KEYS', 'SCORES', 'RACES', 'GIVEN', 'PEERS'
            'results_root', 'reset_peak', 'peak_mib', 'commit', 'device_name', 'number', 'thin', 'plain', 'settings',
            'build', 'score_labels', 'measure_features', 'measure_embedding', 'give_labels', 'hold_out', 'run_one',
            'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method', 'fits', 'obstacle', 'state',
-           'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table', 'comparison', 'standings',
-           'Published', 'beside', 'turn_ratios', 'race', 'races', 'main']
+           'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table', 'of_arm', 'comparison',
+           'standings', 'Published', 'beside', 'turn_ratios', 'race', 'races', 'main']
 
 # %% ../nbs/75_bench.ipynb #1c5d64a0
 import argparse,inspect,json,os,re,shutil,statistics,subprocess,sys,tempfile,time,traceback
@@ -193,7 +193,7 @@ def measure_embedding(
     return {f'embedding_{s}':found[s] for s in ('acc','nmi','nmi_max','ari')}
 
 # %% ../nbs/75_bench.ipynb #4bf046c3
-MEASURES = {'features':measure_features,'embedding':measure_embedding} # what a study may ask for beyond the scores
+MEASURES = {'features':('features',measure_features), 'embedding':('transform',measure_embedding)} # name -> what it needs, measure
 
 def after_fit(
     est, # fitted
@@ -208,17 +208,18 @@ def after_fit(
         second = score_labels(data.y, est.kmeans_labels(*args))
         m |= {f'kmeans_{s}':second[s] for s in ('acc','nmi','ari')}
     for name in measures:
-        if hasattr(est, {'features':'features','embedding':'transform'}[name]): m |= MEASURES[name](est, data, n_classes(data))
+        needs,measure = MEASURES[name]
+        if hasattr(est, needs): m |= measure(est, data, n_classes(data))
     return m|getattr(est,'diagnostics_',{})
 
 # %% ../nbs/75_bench.ipynb #8037a527
-def features_file(name, seed)->Path: return results_root().parent/'.runs'/'features'/f'{name}-s{seed}.npy'
-
 @lru_cache(1)
-def dataset(name, seed=0)->Data:
-    "A data set by name; features are made by a network trained with `seed`, once"
-    if name not in FEATURES_OF: return load_data(name)
-    base,method,diff = FEATURES_OF[name]; d,f = load_data(base),features_file(name, seed)
+def loaded(name)->Data: return load_data(name) # many runs in a row are of one data set
+
+def dataset(name, seed=0, root=None)->Data:
+    "A data set by name; features are made by a network trained with `seed`, once, and kept beside the results folder"
+    if name not in FEATURES_OF: return loaded(name)
+    base,method,diff = FEATURES_OF[name]; d,f = loaded(base),results_root(root).parent/'.runs'/'features'/f'{name}-s{seed}.npy'
     if not f.exists():
         z = get_method(method)(n_classes(d), random_state=seed, **diff).fit(d).features(d)
         f.parent.mkdir(parents=True, exist_ok=True); np.save(f, z)
@@ -323,7 +324,7 @@ def run_one(
     "Run an arm once and write its result file, replacing an earlier one"
     measures,study = getattr(study,'measures',()),getattr(study,'name',study)
     path,folder = result_path(study, arm, seed, root),run_folder(study, arm, seed, root)
-    data = dataset(arm.dataset, seed if arm.dataset in FEATURES_OF else 0); old = read_json(path) if resume else None
+    data = dataset(arm.dataset, seed, root); old = read_json(path) if resume else None
     with use_threads(threads) as used:
         if arm.label in PEERS: r = run_peer(arm, data, n_classes(data), seed, used, peer_python)
         else: r = fit_arm(arm, data, seed, time_budget_s, resume, folder, measures)
@@ -702,6 +703,14 @@ def markdown_table(
     return '\n'.join(lines)
 
 # %% ../nbs/75_bench.ipynb #154f7ee3
+def of_arm(
+    a:Arm, # of a study
+    rows:list, # its results
+)->tuple: # what a table calls it, and its results
+    "An arm's rows"
+    mine = [r for r in rows if (r['dataset'],r['method'],r['arm'])==(a.dataset,a.label,slug(a.name) if a.name else '')]
+    return ' '.join(filter(None, (a.label,a.name))),mine
+
 def comparison(
     study:str|Study, # or its name
     dataset:str, # one of its data sets
@@ -715,8 +724,7 @@ def comparison(
     lines = ['| arm | n |'+''.join(f' {h} |' for h in heads)+(''.join(f' published {h} |' for h in heads) if paper else '')]
     lines.append('|'+'---|'*(lines[0].count('|')-1))
     for a in (a for a in study.arms if a.dataset==dataset):
-        label = ' '.join(filter(None, (a.label,a.name)))
-        mine = [r for r in rows if (r['dataset'],r['method'],r['arm'])==(dataset,a.label,slug(a.name) if a.name else '')]
+        label,mine = of_arm(a, rows)
         cells = [spread(*summarise(mine, m, by=()).get((),(np.nan,np.nan))[:2]) if mine else 'not run' for m in metrics]
         said = (paper.get(label) or paper.get(a.name) or ('–',)*len(metrics)) if paper else ()
         lines.append('| '+' | '.join([label,str(len(mine)),*cells,*said])+' |')
@@ -734,8 +742,7 @@ def standings(
     study = study if isinstance(study,Study) else STUDIES[study]; names = (dataset,) if isinstance(dataset,str) else dataset
     rows,lines,missing = read_results(study, root),[],[]
     for a in (a for a in study.arms if a.dataset in names):
-        mine = [r for r in rows if (r['dataset'],r['method'],r['arm'])==(a.dataset,a.label,slug(a.name) if a.name else '')]
-        label = ' '.join(filter(None, (a.label,a.name)))
+        label,mine = of_arm(a, rows)
         if not mine: missing.append(label); continue
         cells = {m:summarise(mine, m, by=())[()] for m in dict.fromkeys((by,*metrics,'wall_s','peak_mib'))}
         version,seconds,(mean,_,n,v) = mine[-1]['params'].get('version'),cells['wall_s'],cells[by]

@@ -424,7 +424,8 @@ FEATURES_OF = { # data set of features -> its pictures, the method that learns t
     'digits16-cdec':('digits16','ContrastiveDEC',{'epochs':10}), 'digits16-mmdc':('digits16','MMDC',{'epochs':15}),
     'mnist-dev-cdec':('mnist-dev','ContrastiveDEC',{'epochs':3})}
 PROTOCOLS |= {name:f"features of {m}, {d['epochs']} epochs, seed as the run" for name,(_,m,d) in FEATURES_OF.items()}
-FEATURE_COSTS = {'KMeans':1, 'Ward':1, 'GaussianMixture':3, 'TURTLE':5, 'LNSCC':10, 'ContrastiveDEC':15, 'DCGMM':40, 'SeededKMeans':1, 'ClusterNet':60}
+FEATURE_COSTS = {'KMeans':1, 'Ward':1, 'GaussianMixture':3, 'TURTLE':5, 'LNSCC':10, 'ContrastiveDEC':15,
+    'DCGMM':40, 'SeededKMeans':1, 'ClusterNet':60}
 THREE = {'SeededKMeans':{'per_class':3}, 'ClusterNet':{'per_class':3}}
 AS_VECTORS = {'ContrastiveDEC':{'recipe':'vectors'}}
 FEATURE_ARMS = [arm(m, d, c*(6 if d.startswith('mnist') else 1), None, AS_VECTORS.get(m), given=THREE.get(m))

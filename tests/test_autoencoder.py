@@ -21,16 +21,6 @@ def tiny(**kw): return AutoencoderKMeans(**{**TINY, **kw})
 def blobs(): return make_blobs(200, 6, centers=3, cluster_std=.6, random_state=0)
 
 
-@pytest.fixture(scope='module')
-def pictures():
-    "Three kinds of 3 x 16 x 16 pictures: which colour is bright, plus noise"
-    rng = np.random.default_rng(0)
-    y = np.repeat([0, 1, 2], 40)
-    x = rng.integers(0, 60, (120, 3, 16, 16))
-    x[np.arange(120), y] += 150
-    return x.astype(np.uint8), y
-
-
 def test_reconstruction_loss_against_float64():
     rng = np.random.default_rng(0)
     x, a = rng.random((7, 5)), rng.normal(size=(7, 5))*3

@@ -113,11 +113,11 @@ def test_numbers_are_json():
 def test_labels_only_score_after_fit(root, monkeypatch):
     "The estimator gets the data; whatever y holds, the labels found are the same"
     seen = []
-    monkeypatch.setattr(bench, 'dataset', lambda name, seed=0: load('digits'))
+    monkeypatch.setattr(bench, 'dataset', lambda *a: load('digits'))
     monkeypatch.setattr(bench, 'score_labels', lambda y, labels: seen.append(labels) or score_labels(y, labels))
     run_one('s', ONE, 0, root=root)
     shuffled = load('digits'); shuffled.y = shuffled.y[torch.randperm(1797)]
-    monkeypatch.setattr(bench, 'dataset', lambda name, seed=0: shuffled)
+    monkeypatch.setattr(bench, 'dataset', lambda *a: shuffled)
     run_one('s', ONE, 0, root=root)
     assert (seen[0]==seen[1]).all()
 
@@ -529,12 +529,12 @@ def test_features_of_another_network_are_a_data_set(tmp_path, monkeypatch):
     monkeypatch.setattr(b, 'load_data', lambda name: Data(torch.zeros(6,1,8,8), torch.tensor([0,0,1,1,2,2]), name))
     monkeypatch.setattr(b, 'get_method', lambda name: Net)
     monkeypatch.setattr(b, 'results_root', lambda *a: tmp_path/'results')
-    b.dataset.cache_clear()
+    b.loaded.cache_clear()
     for seed in (0,1,0):
         d = b.dataset('toy-net', seed)
         assert d.name=='toy-net' and d.x.shape==(6,4) and (d.x==seed).all() and d.y.tolist()==[0,0,1,1,2,2]
     assert made==[(0,3),(1,3)], 'each network is trained once'
-    b.dataset.cache_clear()
+    b.loaded.cache_clear()
 
 
 def test_what_a_study_may_measure_beyond_the_scores():
