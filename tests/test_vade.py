@@ -11,7 +11,7 @@ from torch.distributions import Normal
 import deepclust.methods.vade as vade
 from deepclust.core import CheckpointError, DivergedError
 from deepclust.methods.vade import (LOGVAR_CAPS, SafeNorm, VaDE, bound_logvar, covariances, dead_share, elbo_terms, fit_mixture,
-                                    log_gaussians, log_responsibilities, rescale_code, underflowing_responsibilities,
+                                    graph_start, log_gaussians, log_responsibilities, rescale_code, underflowing_responsibilities,
                                     unit_clusters, with_batch_norm)
 from deepclust.registry import METHODS
 
@@ -201,6 +201,21 @@ def test_fit_mixture(covariance):
         np.testing.assert_allclose(v[k], z[y==j].var(0), rtol=.2, atol=.05)
     flat = covariances(fit_mixture(np.zeros((20, 2)), 3, covariance))
     assert np.isfinite(flat).all() and (np.linalg.eigvalsh(flat)>0).all()                    # no singularity
+
+
+def test_a_graph_starts_what_k_means_cannot():
+    "Two long groups side by side: k-means cuts them across; of both starts the likelier end is kept"
+    from sklearn.mixture import GaussianMixture
+
+    from deepclust.metrics import cluster_accuracy
+    r = np.random.default_rng(0); z = r.normal(size=(600, 2))*[2, .2]+np.repeat([[0, 0], [0, 2]], 300, 0); y = np.repeat([0, 1], 300)
+    plain = GaussianMixture(2, random_state=0).fit(z); m = fit_mixture(z, 2, seed=0)
+    assert cluster_accuracy(y, plain.predict(z))<.8 and cluster_accuracy(y, m.predict(z))>.98 and m.lower_bound_>plain.lower_bound_
+    assert np.array_equal(fit_mixture(z, 2, seed=0).means_, m.means_)
+    kw = graph_start(z, 2, 1e-6)[0]
+    np.testing.assert_allclose(np.sort(kw['means_init'][:, 1]), [0, 2], atol=.05)
+    assert kw['weights_init'].sum()==pytest.approx(1) and np.linalg.eigvalsh(kw['precisions_init']).min()>0
+    assert graph_start(np.repeat(np.eye(3)*50, [30, 30, 3], 0)+.01*r.normal(size=(63, 3)), 3, 1e-6)==[]     # three points, three dimensions
 
 
 # ---- the estimator

@@ -6,8 +6,8 @@
 __all__ = ['LOGVAR_CAPS', 'RESCALE', 'log_gaussians', 'log_responsibilities', 'underflowing_responsibilities',
            'log_variance_term', 'spread_term', 'distance_term', 'prior_term', 'assignment_term', 'entropy_term',
            'elbo_terms', 'soft_clip', 'log_softplus', 'bound_logvar', 'dead_share', 'SafeNorm', 'with_batch_norm',
-           'fit_mixture', 'covariances', 'rescale_code', 'unit_clusters', 'MixtureStage', 'VadeStage', 'VaDE',
-           'bound_of']
+           'fit_mixture', 'graph_start', 'covariances', 'rescale_code', 'unit_clusters', 'MixtureStage', 'VadeStage',
+           'VaDE', 'bound_of']
 
 # %% ../../nbs/methods/24_vade.ipynb #c1e95b81
 import math
@@ -15,6 +15,7 @@ import warnings
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.cluster import SpectralClustering
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor,nn
@@ -191,11 +192,33 @@ def fit_mixture(
     seed:int=0, # of its starts
     n_init:int=3, # starts
 )->GaussianMixture: # fitted
-    "scikit-learn's, with a floor under the variances that suits any units"
-    z = np.asarray(z, np.float64); floor = 1e-3*z.var(0).mean()+1e-6
+    "scikit-learn's, from k-means and, if full, from a graph of neighbours too; the likelier one"
+    z = np.asarray(z, np.float64); floor = 1e-3*z.var(0).mean()+1e-6 # under the variances, in any units
+    mixture = lambda **kw: GaussianMixture(k, covariance_type=covariance, reg_covar=floor, random_state=seed, **kw).fit(z)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ConvergenceWarning)
-        return GaussianMixture(k, covariance_type=covariance, n_init=n_init, reg_covar=floor, random_state=seed).fit(z)
+        found = [mixture(n_init=n_init)]
+        if covariance=='full' and len(z)>=20*k>20: found += [mixture(**start) for start in graph_start(z, k, floor, seed)]
+    return max(found, key=lambda m: m.lower_bound_)
+
+def graph_start(
+    z:np.ndarray, # (n, e) float64
+    k:int, # clusters, >= 2
+    floor:float, # added to the variances
+    seed:int=0, # of the sample and the eigenvectors
+    most:int=5000, # samples in the graph
+)->list: # of one dict for `GaussianMixture`, or empty where a cluster is too small for a covariance
+    "Moments of the clusters that spectral clustering finds in a sample"
+    z = np.random.default_rng(seed).permutation(z)[:most]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning) # that the graph falls into pieces
+        graph = SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=15, assign_labels='cluster_qr', random_state=seed)
+        y = graph.fit_predict(z)
+    parts = [z[y==j] for j in range(k)]
+    if min(map(len,parts))<=z.shape[1]: return []
+    precise = lambda v: np.linalg.inv(np.cov(v.T).reshape(v.shape[1],-1)+floor*np.eye(v.shape[1]))
+    return [dict(weights_init=np.array([len(v) for v in parts])/len(z), means_init=np.stack([v.mean(0) for v in parts]),
+                 precisions_init=np.stack([precise(v) for v in parts]))]
 
 def covariances(
     m:GaussianMixture, # fitted
