@@ -198,7 +198,7 @@ class DcgmmStage(VadeStage):
     def __init__(self,
         est, # a `DCGMM`
         x:Tensor, # as for `VadeStage`, like the next
-        start:MixtureStage,
+        start:MixtureStage, # the stage before
         links, # `PairLinks`, `AugmentLinks` or None
         alpha:float=0., # weight of the constraint term
     ):
