@@ -310,7 +310,8 @@ CDEC_STEMS = {'resnet34':({'encoder':'resnet34'},800), 'resnet18-pool':({'encode
     'resnet34-imagenet 96 px':({'encoder':'resnet34-imagenet','image_size':96},480),
     'resnet34-imagenet 224 px':({'encoder':'resnet34-imagenet','image_size':224},1500)}
 
-CDEC_TABLE_ARMS = [arm('KMeans','digits16',1), arm('ContrastiveDEC','digits16',CDEC_S),
+CDEC_TABLE_ARMS = [arm('KMeans','digits16',1), arm('ContrastiveDEC','digits16',CDEC_S), arm('KMeans','digits',1),
+    arm('ContrastiveDEC','digits',15,'vectors',{'recipe':'vectors'}),
     *[arm('ContrastiveDEC', d, None, 'paper', {}, p, s) for d,p,s in (('cifar10','cifar10',6500), ('imagenet-10','imagenet10',1500),
         ('imagenet-dogs','imagenet-dogs',2200), ('tiny-imagenet','tiny-imagenet',22000))],
     arm('ContrastiveDEC', 'cifar10', None, 'fast', CDEC_FAST, gpu_s=CDEC_FAST_S)]
