@@ -250,6 +250,14 @@ def check_settings(est):
     check_float(est.warmup,'warmup',low=0,high=1)
     if est.image_size is not None: check_int(est.image_size,'image_size',low=8)
 
+def for_images(est, shape)->tuple: # recipe, encoder, shape of its input
+    r = contrast_recipe(est.recipe, shape, est.image_size); small = r.channels==1 and r.size<=32
+    return r,pick_encoder('vgg' if est.encoder is None and small else est.encoder, r.out_shape),r.out_shape
+
+def for_vectors(est, shape)->tuple: # as `for_images`
+    shape = (math.prod(shape),)
+    return VectorViews() if est.recipe=='vectors' else est.recipe,pick_encoder(est.encoder, shape, e=128),shape
+
 def note_centers(est, z):
     "`cluster_centers_`, and a warning where they have merged"
     means,_,within = within_share(z, torch.as_tensor(est.labels_), est.n_clusters); head = est.net_['cluster']
@@ -316,12 +324,8 @@ class ContrastiveDEC(ImageMethod):
         return self.beta*w.get('cluster',1)+self.gamma*w.get('anchor',1)>0
     def _images(self): return not (self.recipe=='vectors' or isinstance(self.recipe, VectorViews))
     def _network(self, shape):
-        if not self._images():
-            self._recipe,shape = VectorViews() if self.recipe=='vectors' else self.recipe,(math.prod(shape),)
-            encoder = pick_encoder(self.encoder, shape, e=128); return encoder,output_dim(encoder, shape)
-        r = self._recipe = contrast_recipe(self.recipe, shape, self.image_size); small = r.channels==1 and r.size<=32
-        encoder = pick_encoder('vgg' if self.encoder is None and small else self.encoder, r.out_shape)
-        return encoder,output_dim(encoder, r.out_shape)
+        self._recipe,encoder,shape = (for_images if self._images() else for_vectors)(self, shape)
+        return encoder,output_dim(encoder, shape)
     def _build(self, shape):
         encoder,w = self._network(shape); k = self.n_clusters
         head = mlp((w,w,k)) if self.cluster_head=='cc' and self._clusters() else StudentHead(k, w, self.dof)
