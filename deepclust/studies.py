@@ -198,7 +198,8 @@ REMEDIES |= {f'ours {n}':OURS_LOG|BOUNDS[n] for n in ('no bound','clamp 1','tanh
 SHORT_AE = {'VaDE':{'pretrain_epochs':40,'epochs':10}, 'DEC':{'pretrain_epochs':40,'epochs':20}}
 PLAIN_START = {'rescale':'diag','hold':0.} # under which the bounds were compared
 VADE_CHOICES = {n:d|PLAIN_START for n,d in BOUNDS.items()}|{'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'},
-    'no batch norm':{'norm':None}, 'fixed pi':{'learn_pi':False}, 'head of mu':{'logvar_init':'mu'}, 'units diag':{'rescale':'diag'}, 'hold 0':{'hold':0.},
+    'no batch norm':{'norm':None}, 'fixed pi':{'learn_pi':False},
+    'head of mu':{'logvar_init':'mu'}, 'units diag':{'rescale':'diag'}, 'hold 0':{'hold':0.},
     'units diag hold 0':PLAIN_START}
 
 VADE_STUDIES = [
