@@ -321,7 +321,7 @@ class DCGMM(VaDE):
         constraints:str|None=None, # None: those given to `fit`, if any; 'augment': made by augmentation, X must be images
         n_pairs:int=6000, # pairs drawn from y; for 'augment', samples that take part
         links:str='both', # kinds that count: 'both', 'must' or 'cannot'
-        noise:float=0., # share of links that may be wrong, 0 <= noise < 0.5; from the first wrong one on nothing is entailed
+        noise:float=0., # share of links that may be wrong, 0 <= noise < 0.5; above 0 nothing is entailed
         alpha:float=100., # weight α of a link, nats
         entail:bool=True, # whether links that follow from others count too
         n_must:int=50, # 'augment': second views in a constraint batch
@@ -338,7 +338,7 @@ class DCGMM(VaDE):
         logvar_cap:float|tuple|None=None, # its largest magnitude, or (low, high); None: that of `LOGVAR_CAPS`
         logvar_init:str='narrow', # start of that head: 'narrow': 0.1 everywhere, 'zero', 'random', or 'mu': a copy of that one
         gmm:str='full', # start of the mixture: by one with 'full' or 'diag' covariances, or 'zero': all alike
-        rescale:str|None='full', # units of the code after pretraining, a key of `RESCALE`
+        rescale:str|None='full', # units of the code after pretraining, one of `RESCALE`
         hold:float=.1, # without links: share of `epochs` in which samples stay with the clusters of the start
         beta:float=1., # weight of all terms but the reconstruction; 1 is the bound
         norm:str|None='batch', # of perceptrons: 'batch' or None
@@ -373,7 +373,7 @@ class DCGMM(VaDE):
         "The settings of the report; for links with noise, set `alpha` to `noise_alpha(noise)`"
         check_choice(data, 'data', ('features','cifar10','stl10')); task1,own = data=='features',constraints=='augment'
         return cls(10, constraints=constraints, alpha=1e4, explain_views=True, recipe='ozsoy-cifar10',
-                   gmm='diag', norm=None, logvar='none' if task1 else 'clamp', logvar_init='random', rescale=None,
+                   gmm='diag', norm=None, logvar='none' if task1 else 'clamp', logvar_init='random', rescale=None, hold=0.,
                    pretrain_epochs=10, epochs=500 if task1 else 20,
                    batch_size=(128 if data=='stl10' else 256)//(2 if own and not task1 else 1),
                    encoder='mlp-500-500-2000' if task1 else 'vgg-2')

@@ -332,7 +332,7 @@ class VaDE(Autoencoding):
         logvar_cap:float|tuple|None=None, # its largest magnitude, or (low, high); None: that of `LOGVAR_CAPS`
         logvar_init:str='narrow', # start of that head: 'narrow' (σ² = 0.1), 'zero', 'random', or 'mu', a copy of that one
         gmm:str='full', # start of the mixture: by one with 'full' or 'diag' covariances, or 'zero': all alike
-        rescale:str|None='full', # units of the code after pretraining, a key of `RESCALE`
+        rescale:str|None='full', # units of the code after pretraining, one of `RESCALE`
         hold:float=.1, # share of `epochs` in which samples stay with the clusters of the start
         beta:float=1., # weight of all terms but the reconstruction; 1 is the bound
         norm:str|None='batch', # of perceptrons: 'batch' or None
