@@ -199,6 +199,8 @@ def test_noise_switches_the_closure_off(blobs):
     links = lambda **kw: tiny(n_pairs=100, **kw)
     for m, weight in ((links(), 100), (links(noise=.2), 100), (links(alpha=7.), 7)):
         assert m.fit(X, y).history_['weight_constraint'][-1]==weight
+    told = tiny(noise=0.).fit(X, constraints=Constraints.from_labels(y, 100, noise=.2))
+    assert told.history_['weight_constraint'][-1]==100
     wrong = Constraints([(0, 1), (1, 2)], [(0, 2)])
     assert tiny(noise=.1).fit(X, constraints=wrong).labels_.shape==(120,)
 

@@ -199,6 +199,7 @@ def test_fit_mixture(covariance):
     for j, k in enumerate(order):
         np.testing.assert_allclose(c[k], z[y==j].mean(0), atol=.05)
         np.testing.assert_allclose(v[k], z[y==j].var(0), rtol=.2, atol=.05)
+    assert m.weights_.sum()==pytest.approx(1)
     flat = covariances(fit_mixture(np.zeros((20, 2)), 3, covariance))
     assert np.isfinite(flat).all() and (np.linalg.eigvalsh(flat)>0).all()                    # no singularity
 

@@ -211,7 +211,6 @@ class DcgmmStage(VadeStage):
         for batch,m in zip(plain, self.extra):
             yield batch
             for _ in range(m): yield 'links',next(linked)
-    def before_epoch(self, epoch): super().before_epoch(epoch); self.watch['held'] &= self.links is None
     def weight(self, name, step): return super().weight(name, step)*(self.alpha if name=='constraint' else 1.)
     def prepare(self, pass_, batch):
         if self.links is None: return None,None
@@ -392,7 +391,8 @@ class DCGMM(VaDE):
         self._links,self._alpha = find_links(self, n, self._y, constraints)
         return known_of(self._links, self._alpha, self.init)
     def _stages(self, x):
-        start = MixtureStage(self, x); return [first_stage(self, x), start, DcgmmStage(self, x, start, self._links, self._alpha)]
+        start = MixtureStage(self, x, self.hold>0 and self._links is None)
+        return [first_stage(self, x), start, DcgmmStage(self, x, start, self._links, self._alpha)]
     def _finish(self, z, q):
         if self._y is not None and (self._y>=0).any(): name_clusters(self, self._y)
         super()._finish(z, q)

@@ -256,8 +256,9 @@ class MixtureStage(Stage):
     def __init__(self,
         est, # a `VaDE`
         x:Tensor, # all data, on the device
+        hold:bool=False, # whether the stage after it needs the posterior of every sample
         most:int=50_000, # samples that the mixture is fitted to
-    ): self.est,self.x,self.most,self.log_q = est,x,most,None
+    ): self.est,self.x,self.hold,self.most,self.log_q = est,x,hold,most,None
     def state_dict(self): return dict(log_q=self.log_q)
     def load_state_dict(self, state): self.log_q = None if state['log_q'] is None else state['log_q'].to(self.x.device)
     def setup(self):
@@ -274,7 +275,7 @@ class MixtureStage(Stage):
         t = unit_clusters(w, cov, e.rescale); rescale_code(net, torch.as_tensor(t).to(net.centers))
         take(net.centers, m.means_@t); take(net.center_logvar, np.log(np.diagonal(t@cov@t, axis1=1, axis2=2)))
         if e.learn_pi: take(net.pi_logits, np.log(w+1e-6))
-        if e.hold: self.log_q = torch.as_tensor(np.log(m.predict_proba(z)+1e-12), dtype=torch.float32, device=self.x.device)
+        if self.hold: self.log_q = torch.as_tensor(np.log(m.predict_proba(z)+1e-12), dtype=torch.float32, device=self.x.device)
 
 # %% ../../nbs/methods/24_vade.ipynb #75e9a168
 class VadeStage(Stage):
@@ -379,7 +380,7 @@ class VaDE(Autoencoding):
         if self.learn_pi: net.pi_logits = nn.Parameter(torch.zeros(k))
         else: net.register_buffer('pi_logits', torch.zeros(k))
         return net
-    def _stages(self, x): start = MixtureStage(self, x); return [PretrainStage(self, x), start, VadeStage(self, x, start)]
+    def _stages(self, x): start = MixtureStage(self, x, self.hold>0); return [PretrainStage(self, x), start, VadeStage(self, x, start)]
     def _mixture(self): return self.net_.centers,self.net_.center_logvar,self.net_.pi_logits.log_softmax(0)
     def _responsibilities(self, z):
         with torch.autocast(z.device.type, enabled=False):
