@@ -12,11 +12,11 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'ABLATION'
            'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE',
            'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS',
            'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS',
-           'CDEC_STUDIES', 'SEEDED', 'SHARES', 'FIVE', 'CN_LOSSES', 'CN_CHOICES', 'CN_TABLE', 'CN_SHARE',
-           'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES', 'CLUSTERNET_STUDIES',
-           'VS_COSTS', 'VS_IMAGES', 'VS_PEERS', 'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF', 'FEATURE_COSTS',
-           'THREE', 'AS_VECTORS', 'TURTLE_CHOICES', 'TURTLE_ARMS', 'FEATURE_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug',
-           'arm', 'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
+           'CDEC_STUDIES', 'SEEDED', 'BY_CENTRES', 'FAR', 'SHARES', 'FIVE', 'CN_LOSSES', 'CN_CHOICES', 'CN_GUESSES',
+           'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES',
+           'CLUSTERNET_STUDIES', 'VS_COSTS', 'VS_IMAGES', 'VS_PEERS', 'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF',
+           'FEATURE_COSTS', 'THREE', 'AS_VECTORS', 'TURTLE_CHOICES', 'TURTLE_ARMS', 'FEATURE_STUDIES', 'STUDIES', 'Arm',
+           'Study', 'slug', 'arm', 'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -333,6 +333,8 @@ CDEC_STUDIES = [
 
 # %% ../nbs/72_studies.ipynb #9af58de2
 SEEDED = {'epochs':0, 'start':'seeded'} # seeded k-means on the autoencoder's embedding
+BY_CENTRES = {'guesses':'centers', 'recipe':None} # as in the paper
+FAR = {'alpha':.95, 'n_neighbors':10} # label spreading set as ClusterNet's guesses are
 SHARES = (.001,.005,.01,.02,.05,.1) # Tables 4 and 5, Figure 2; .001 of digits is not one a class
 FIVE = {'per_class':5}
 
@@ -359,19 +361,21 @@ def semi(
     show,tag,c,small = {'share':share},f'{100*share:g} %',cost_s,dataset!='mnist'
     out = [few('ClusterNet',dataset,c,show,tag,gpu_s=gpu_s), few('SeededKMeans',dataset,10 if small else 60,show,tag),
            few('ClusterNet',dataset,c and c/3,show,f'seeded k-means on the embedding {tag}',SEEDED,gpu_s and gpu_s/3)]
-    return out+([few('LabelSpreading',dataset,30,show,tag),few('SelfTraining',dataset,60,show,tag)] if small else [])
+    return out+([few('ClusterNet',dataset,c,show,f'guessed by centres {tag}',BY_CENTRES), few('LabelSpreading',dataset,30,show,tag),
+                 few('LabelSpreading',dataset,30,show,f'far {tag}',FAR), few('SelfTraining',dataset,60,show,tag)] if small else [])
 
 # %% ../nbs/72_studies.ipynb #edbbdc63
 CN_LOSSES = {None:{}, 'no pairs':{'loss_weights':{'pair_known':0,'pair_guessed':0}}, 'no known pairs':{'loss_weights':{'pair_known':0}},
     'no guessed pairs':{'loss_weights':{'pair_guessed':0}}, 'no guesses':{'loss_weights':{'pair_guessed':0,'center_guessed':0}},
     'no distances':{'loss_weights':{'center_known':0,'center_guessed':0}}, 'no reconstruction':{'gamma':0.}, 'lambda 1':{'annealed':False},
     'no pretraining':{'pretrain_epochs':0}, 'no dropout':{'dropout':0.}} # each loss off; Figure 5b
-CN_CHOICES = {'pull 0':{'pull':0.}, 'pull 0.1':{'pull':.1}, 'pull 1':{'pull':1.}, 'batch 64':{'batch_size':64},
-    'batch 256':{'batch_size':256},
+CN_CHOICES = {None:{}, 'guessed by centres':{'guesses':'centers'}, 'M 5':{'n_neighbors':5}, 'M 20':{'n_neighbors':20},
+    'pull 0':{'pull':0.}, 'pull 0.1':{'pull':.1}, 'batch 64':{'batch_size':64}, 'batch 256':{'batch_size':256},
     'labelled 0.1':{'labelled_fraction':.1}, 'labelled 0.5':{'labelled_fraction':.5}, 'margin 1':{'margin':1.}, 'margin 4':{'margin':4.},
     'gamma 1':{'gamma':1.}, 'gamma 30':{'gamma':30.}, 'summed error':{'gamma':None}, 'squared error':{'likelihood':'gaussian'},
     'both sides':{'detach':False}, 'seeded start':{'start':'seeded'}, 'perceptron':{'encoder':'mlp'}, 'lr 3e-4':{'lr':3e-4},
     'epochs 20':{'epochs':20}, 'epochs 80':{'epochs':80}}
+CN_GUESSES = {None:{}, 'guessed by centres':{'guesses':'centers'}, 'no recipe':{'recipe':None}, 'neither':BY_CENTRES}
 CN_TABLE = [*semi('digits',.02,44), *semi('usps',.02,237), *semi('mnist-test',.005,290), *semi('mnist',.005,None,240),
     few('ClusterNet','usps',None,{'share':.02},'paper 2 %',gpu_s=120,paper='usps'),
     few('ClusterNet','mnist',None,{'share':.005},'paper 0.5 %',gpu_s=600,paper='mnist')]
@@ -400,7 +404,7 @@ CLUSTERNET_STUDIES = [
         +[few('ClusterNet','usps',None,{'share':.02},n,d,gpu_s=60) for n,d in CN_LOSSES.items()]),
     Study('clusternet-choices', 'ClusterNet: what the paper leaves open, on digits', seeds=3,
         question='Which values should the defaults have?', arms=[few('ClusterNet','digits',44,FIVE,n,d) for n,d in CN_CHOICES.items()]
-        +[few('ClusterNet','mnist-dev',290,{'share':.02},n,CN_CHOICES[n]) for n in ('pull 0','pull 0.1','pull 1')]),
+        +[few('ClusterNet','mnist-dev',290,{'share':.005},n,d) for n,d in CN_GUESSES.items()]),
     Study('clusternet-wrong', 'ClusterNet: wrong labels', CN_WRONG, seeds=3, question='How much does a wrong label cost?'),
     Study('clusternet-imbalance', 'ClusterNet: classes of unequal size', CN_IMBALANCE, seeds=3, question='Do small classes survive?'),
     Study('clusternet-embedding', 'ClusterNet: Table 6, k-means on the embedding before and after', CN_EMBEDDING, seeds=3,

@@ -11,9 +11,11 @@ from deepclust.base import as_input, load_model
 from deepclust.constraints import Constraints
 from deepclust.core import CheckpointError
 from deepclust.kmeans import seeded_kmeans
-from deepclust.methods.clusternet import (ClusterNet, ClusterNetStage, anneal, assignment_logits, center_loss, conv_pair, known_batches,
-                                          move_centers, pair_loss, pair_masks, pairwise_kl, with_dropout)
+from deepclust.methods.clusternet import (ClusterNet, ClusterNetStage, MeansStage, anneal, assignment_logits, center_loss, conv_pair,
+                                          known_batches, move_centers, pair_loss, pair_masks, pairwise_kl, with_dropout)
+from deepclust.methods.autoencoder import embed_all
 from deepclust.metrics import cluster_accuracy
+from deepclust.neighbors import knn, spread_labels
 from deepclust.train import Loop
 
 TINY = dict(n_clusters=3, embedding_dim=4, pretrain_epochs=6, epochs=5, batch_size=64, encoder='mlp-32-32', device='cpu', random_state=0)
@@ -209,7 +211,7 @@ def test_all_or_none_labelled(blobs):
 
 
 def test_targets_counts_and_movement(blobs, few):
-    est, x, stage = stage_of(blobs[0], few)
+    est, x, stage = stage_of(blobs[0], few, guesses='centers')
     with torch.no_grad(): est.net_.centers.copy_(torch.randn(3, 4))
     stage.before_epoch(0)
     assert stage.moved is None and stage.after_epoch(0)=={}
@@ -221,6 +223,71 @@ def test_targets_counts_and_movement(blobs, few):
     with torch.no_grad(): est.net_.centers.copy_(est.net_.centers.roll(1, 0))
     stage.before_epoch(1)
     assert stage.moved==pytest.approx((few<0).mean())
+
+
+def test_guesses_come_from_the_graph_of_embeddings(blobs, few):
+    est, x, stage = stage_of(blobs[0], few, n_neighbors=7)
+    with torch.no_grad(): est.net_.centers.copy_(torch.randn(3, 4))
+    stage.before_epoch(0)
+    score = spread_labels(knn(embed_all(est, x), 7)[1], torch.as_tensor(few), 3)
+    assert score.any(1).all() and torch.equal(stage.t[few<0], score.argmax(1)[few<0])
+    assert (stage.t[few>=0].numpy()==few[few>=0]).all()
+
+
+@pytest.mark.parametrize('y', ['a class without labels', 'none', 'all'])
+def test_without_a_label_of_each_class_centres_guess(blobs, few, y):
+    y = {'a class without labels': np.where(few==2, -1, few), 'none': np.full(200, -1), 'all': blobs[1]}[y]
+    got = []
+    for guesses in ('graph', 'centers'):
+        est, x, stage = stage_of(blobs[0], y, guesses=guesses)
+        torch.manual_seed(1)
+        with torch.no_grad(): est.net_.centers.copy_(torch.randn(3, 4))
+        stage.before_epoch(0)
+        got.append(stage.t)
+    assert torch.equal(*got)
+
+
+def test_fewer_samples_than_neighbours():
+    X = np.random.default_rng(0).normal(size=(6, 4))
+    m = tiny(n_clusters=2, epochs=2, pretrain_epochs=1).fit(X, [0, 1, -1, -1, -1, -1])
+    assert m.labels_.shape==(6,)
+
+
+def test_last_centres_are_means_of_their_members(blobs, few):
+    m = tiny().fit(blobs[0], few)
+    z, x = torch.as_tensor(m.transform(blobs[0])), as_input(m, blobs[0])
+    t = spread_labels(knn(embed_all(m, x), 10)[1], torch.as_tensor(few), 3).argmax(1)
+    t[few>=0] = torch.as_tensor(few[few>=0])
+    means = torch.stack([z[t==j].mean(0) for j in range(3)])
+    assert np.allclose(m.cluster_centers_, means, atol=1e-5)
+    kept = tiny(guesses='centers')
+    assert not any(isinstance(s, MeansStage) for m in (kept, tiny(epochs=0)) for s in stages_of(m, blobs[0], few))
+
+
+def stages_of(est, X, y):
+    x = as_input(est, X, reset=True)
+    est.net_, est._y, est._links = est._build(est.input_shape_), np.asarray(y), None
+    return est._stages(x)
+
+
+def test_training_sees_moved_images_and_restores_unmoved_ones():
+    x = torch.randint(0, 256, (8, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    y = np.array([0, 1, 2, -1, -1, -1, -1, -1])
+
+    def stage_after(recipe):
+        est = tiny(encoder=None, dropout=0., pretrain_epochs=0, epochs=1, recipe=recipe).fit(x, y)
+        stage = ClusterNetStage(est, x, torch.as_tensor(y))
+        stage.setup()
+        stage.before_epoch(0)
+        return est, stage
+    est, stage = stage_after('auto')
+    assert not torch.equal(stage.look(x), x.float()/255)
+    stage.look = lambda x: torch.zeros(x.shape)
+    loss = stage.losses('cluster', torch.arange(8), None)['reconstruction']
+    blank = est._decode(est._embed(torch.zeros(8, 1, 16, 16)))
+    want = torch.nn.functional.binary_cross_entropy_with_logits(blank, x.float()/255, reduction='none').flatten(1).sum(1).mean()/stage.unit
+    assert torch.allclose(loss, want, rtol=1e-5)
+    assert torch.equal(stage_after(None)[1].look(x), x.float()/255)
 
 
 def test_a_skipped_step_leaves_the_centres(blobs, few):

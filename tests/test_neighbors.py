@@ -10,7 +10,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from deepclust import neighbors
-from deepclust.neighbors import connected_components, knn, knn_approximate, knn_exact_torch, knn_sklearn
+from deepclust.neighbors import connected_components, knn, knn_approximate, knn_exact_torch, knn_sklearn, spread_labels
 
 EXACT = [knn_exact_torch, knn_sklearn]
 
@@ -196,6 +196,31 @@ def test_components():
     x = torch.cat([torch.randn(30, 2, generator=gen()), torch.randn(20, 2, generator=gen(1)) + 100])
     count, piece = connected_components(knn(x, 10, device='cpu')[1])
     assert count == 2 and piece[:30].unique().numel() == 1 and piece[30:].unique().numel() == 1 and piece[0] != piece[-1]
+
+
+@pytest.mark.parametrize('alpha', [.2, .9, .99])
+def test_labels_spread_to_the_closed_form(alpha):
+    "F* = (1 - a)(I - aS)^-1 Y in float64; an edge counts in both directions, once"
+    n, idx = 80, knn(torch.randn(80, 5, generator=gen()), 6, device='cpu')[1]
+    y = torch.full((n,), -1)
+    y[:9] = torch.arange(9) % 4
+    a = np.zeros((n, n))
+    a[np.arange(n)[:, None], idx] = 1
+    assert not np.array_equal(a, a.T)
+    a = np.maximum(a, a.T)
+    s = a / np.sqrt(np.outer(a.sum(0), a.sum(0)))
+    told = np.eye(4)[y.clamp(min=0)] * (y.numpy() >= 0)[:, None]
+    want = (1 - alpha) * np.linalg.solve(np.eye(n) - alpha * s, told)
+    for rounds in (60, 2000):
+        got = spread_labels(idx, y, 4, alpha, rounds)
+        assert got.dtype == torch.float32 and got.shape == (n, 4)
+        assert np.abs(got.numpy() - want).max() < alpha**rounds + 1e-6
+
+
+def test_labels_stay_in_their_piece():
+    idx = torch.tensor([[1], [0], [3], [2], [3]])
+    got = spread_labels(idx, torch.tensor([1, -1, -1, -1, -1]), 2)
+    assert torch.equal(got[2:], torch.zeros(3, 2)) and (got[:2, 1] > 0).all() and not got[:, 0].any()
 
 
 @pytest.mark.parametrize('d,search', [(128, 'knn_sklearn'), (129, 'knn_exact_torch')])

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['assignment_logits', 'pairwise_kl', 'masked_mean', 'pair_loss', 'pair_masks', 'center_loss', 'cluster_losses',
            'move_centers', 'anneal', 'with_dropout', 'conv_pair', 'build_pair', 'SeedStage', 'known_batches', 'shares',
-           'guess', 'ClusterNetStage', 'known_labels', 'known_of', 'ClusterNet']
+           'guess', 'ClusterNetStage', 'MeansStage', 'known_labels', 'known_of', 'ClusterNet']
 
 # %% ../../nbs/methods/30_clusternet.ipynb #0f43e256
 import math
@@ -14,14 +14,16 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor,nn
+from ..augment import Recipe
 from ..base import checksum,is_table
 from ..constraints import Constraints,constraint_batches,link_arrays
-from ..core import check_choice,check_float
+from ..core import check_choice,check_float,check_int
 from ..data import as_data
 from ..kmeans import check_labels,nearest_center,seed_centers,seeded_kmeans,without_labels
 from .autoencoder import (Autoencoding,PretrainStage,as_unit,constant_loss,draw_seed,embed_all,index_batches,on_images,
                                            reconstruction_loss,square_distances)
 from .vade import with_batch_norm
+from ..neighbors import knn,spread_labels
 from ..nets import Centre,pick_autoencoder
 from ..train import Stage,cosine,make_optimizer
 
@@ -212,9 +214,13 @@ def guess(
     x:Tensor, # all data
     y:Tensor, # (n,) labels, -1 where unknown
 )->tuple: # (n,) clusters, and (2, k) N_k of labelled and unlabelled samples
-    "The given label or the nearest centre (eqs. 10, 11), in evaluation mode, and their counts"
-    t = torch.where(y>=0, y, nearest_center(embed_all(est, x), est.net_.centers)[0])
-    return t,torch.stack([torch.bincount(t[m], minlength=est.n_clusters) for m in (y>=0, y<0)])
+    "The given label, or what the graph of embeddings or the nearest centre says (eqs. 10, 11), in evaluation mode, and their counts"
+    z,k = embed_all(est, x),est.n_clusters; t = nearest_center(z, est.net_.centers)[0]
+    if est.guesses=='graph' and len(y[y>=0].unique())==k and (y<0).any():
+        score = spread_labels(knn(z, min(est.n_neighbors, len(z)-1), device=z.device)[1], y, k)
+        t = torch.where(score.any(1), score.argmax(1), t)
+    t = torch.where(y>=0, y, t)
+    return t,torch.stack([torch.bincount(t[m], minlength=k) for m in (y>=0, y<0)])
 
 # %% ../../nbs/methods/30_clusternet.ipynb #473fd884
 class ClusterNetStage(Stage):
@@ -229,6 +235,7 @@ class ClusterNetStage(Stage):
         self.est,self.x,self.y,self.links,self.epochs = est,x,y,links,est.epochs
         self.known,self.free,self.some = shares(y, links, est.batch_size, est.labelled_fraction)
         self.rest = est.batch_size-self.some; self.steps_per_epoch = -(-len(self.free)//self.rest)
+        self.look = est._looks()
     def setup(self): self.unit = 1. if self.est.gamma is None else constant_loss(self.x, self.est.likelihood_)
     def state_dict(self): return dict(unit=self.unit, t=self.t, n=self.n, moved=self.moved)
     def load_state_dict(self, state):
@@ -247,8 +254,8 @@ class ClusterNetStage(Stage):
         e = self.est; lam = anneal(step/(self.steps_per_epoch*self.epochs)) if e.annealed and name.endswith('guessed') else 1.
         return {'reconstruction':1. if e.gamma is None else e.gamma, 'center_guessed':lam*e.pull}.get(name, lam)
     def losses(self, pass_, batch, w):
-        e = self.est; x = as_unit(self.x[batch]); z = e._embed(x); t,known = self.t[batch],self.y[batch]>=0
-        out = {'reconstruction':reconstruction_loss(x, e._decode(z), e.likelihood_)/self.unit}
+        e,x = self.est,self.x[batch]; z = e._embed(self.look(x)); t,known = self.t[batch],self.y[batch]>=0
+        out = {'reconstruction':reconstruction_loss(as_unit(x), e._decode(z), e.likelihood_)/self.unit}
         with torch.autocast(x.device.type, enabled=False):
             z = z.float(); self.z = z.detach()
             return out|cluster_losses(z, e.net_.centers, t, known, w, e.margin, e.detach)
@@ -257,6 +264,19 @@ class ClusterNetStage(Stage):
         new = move_centers(move_centers(c, self.z, t, self.n[0], known), self.z, t, self.n[1], ~known)
         c.copy_(torch.where(self.opt.found_inf==0, new, c))
     def after_epoch(self, epoch): return {} if self.moved is None else {'moved':self.moved}
+
+# %% ../../nbs/methods/30_clusternet.ipynb #97388cb6
+class MeansStage(Stage):
+    "Last centres: means of the embeddings of given and guessed members; a stage of no epochs"
+    name = 'means'
+    def __init__(self,
+        est, # a `ClusterNet`
+        x:Tensor, # all data, on the device
+        y:Tensor, # (n,) labels on the device, -1 where unknown
+    ): self.est,self.x,self.y = est,x,y
+    def setup(self):
+        t,n = guess(self.est, self.x, self.y); z,c = embed_all(self.est, self.x),self.est.net_.centers
+        with torch.no_grad(): c.copy_(move_centers(c, z, t, n.sum(0), t>=0))
 
 # %% ../../nbs/methods/30_clusternet.ipynb #e92cef54
 def known_labels(
@@ -298,6 +318,8 @@ class ClusterNet(Autoencoding):
         labelled_fraction:float=.25, # share of a batch drawn from labelled or linked samples, 0..0.9
         annealed:bool=True, # whether the weight λ of the guesses rises from 0; False: it is 1
         start:str='means', # first centres: 'means' of the labelled embeddings, or 'seeded' k-means
+        guesses:str='graph', # clusters of the unlabelled: labels carried along the 'graph' of embeddings, or the nearest of the 'centers'
+        n_neighbors:int=10, # in that graph
         detach:bool=True, # whether the first distribution of each divergence is held fixed
         dropout:float=.1, # share of units, in every layer but the decoder's last
         strict:bool=False, # raise where a cluster has no labelled sample, instead of a warning
@@ -309,6 +331,7 @@ class ClusterNet(Autoencoding):
         lr:float=1e-3, # of Adam, per step, falling to 0
         loss_weights:dict|None=None, # factors of the terms
         encoder=None, # None: 'conv' for images, a perceptron for vectors; a name, or a module (b, ...) -> (b, width)
+        recipe:str|Recipe|None='auto', # what training does to images: None, 'auto', or as for `training_ops`
         n_init:int=1, # restarts, compared by the within-cluster share of the embedding's variance at the start of clustering
         device:str|None=None, # None: the best there is
         precision:str='auto', # 'fp32', 'bf16' or 'auto': bf16 on cuda
@@ -317,6 +340,7 @@ class ClusterNet(Autoencoding):
     ):
         self.n_clusters,self.embedding_dim,self.margin,self.gamma,self.dropout = n_clusters,embedding_dim,margin,gamma,dropout
         self.pull,self.labelled_fraction,self.annealed,self.start,self.detach = pull,labelled_fraction,annealed,start,detach
+        self.guesses,self.n_neighbors,self.recipe = guesses,n_neighbors,recipe
         self.strict,self.likelihood,self.pretrain_lr,self.pretrain_epochs = strict,likelihood,pretrain_lr,pretrain_epochs
         self.epochs,self.batch_size,self.lr,self.loss_weights,self.encoder = epochs,batch_size,lr,loss_weights,encoder
         self.n_init,self.device,self.precision,self.random_state,self.verbose = n_init,device,precision,random_state,verbose
@@ -327,9 +351,11 @@ class ClusterNet(Autoencoding):
     ): # an unfitted instance
         "Section 5.1 of the paper; learning rates fall to 0 all the same"
         k = {'mnist':10,'usps':10,'frgc':20,'cmu-pie':68,'ytf':41}; check_choice(data, 'data', k)
-        return cls(k[data], likelihood='gaussian', gamma=None, pull=1., pretrain_lr=1e-4, lr=1e-4, pretrain_epochs=100, epochs=60)
+        return cls(k[data], likelihood='gaussian', gamma=None, pull=1., guesses='centers', recipe=None, pretrain_lr=1e-4, lr=1e-4,
+                   pretrain_epochs=100, epochs=60)
     def _check_params(self):
         super()._check_params(); check_choice(self.start,'start',('means','seeded'))
+        check_choice(self.guesses,'guesses',('graph','centers')); check_int(self.n_neighbors,'n_neighbors',low=1)
         for name in ('margin','pretrain_lr'): check_float(getattr(self,name), name, low=0, open_low=True)
         check_float(self.dropout,'dropout',low=0,high=.9); check_float(self.pull,'pull',low=0)
         check_float(self.labelled_fraction,'labelled_fraction',low=0,high=.9)
@@ -355,7 +381,8 @@ class ClusterNet(Autoencoding):
         return known_of(self._y, self._links)
     def _stages(self, x):
         y = torch.from_numpy(self._y).to(x.device)
-        return [PretrainStage(self, x), SeedStage(self, x, y), ClusterNetStage(self, x, y, self._links)]
+        last = [MeansStage(self, x, y)] if self.guesses=='graph' and self.epochs else []
+        return [PretrainStage(self, x), SeedStage(self, x, y), ClusterNetStage(self, x, y, self._links), *last]
     def _finish(self, z, q):
         super()._finish(z, q)
         for name in ('_y','_links','_pictures'): self.__dict__.pop(name, None)
