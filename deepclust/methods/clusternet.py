@@ -209,6 +209,7 @@ def shares(
     if not len(free): return known,known,0
     return known,free,min(round(fraction*size), size-1) if len(known) or links else 0
 
+# %% ../../nbs/methods/30_clusternet.ipynb #c89194d9
 def guess(
     est, # a `ClusterNet`
     x:Tensor, # all data
@@ -232,10 +233,9 @@ class ClusterNetStage(Stage):
         y:Tensor, # (n,) labels on the device, -1 where unknown
         links:Constraints|None=None, # must-links and cannot-links
     ):
-        self.est,self.x,self.y,self.links,self.epochs = est,x,y,links,est.epochs
+        self.est,self.x,self.y,self.links,self.epochs,self.look = est,x,y,links,est.epochs,est._looks()
         self.known,self.free,self.some = shares(y, links, est.batch_size, est.labelled_fraction)
         self.rest = est.batch_size-self.some; self.steps_per_epoch = -(-len(self.free)//self.rest)
-        self.look = est._looks()
     def setup(self): self.unit = 1. if self.est.gamma is None else constant_loss(self.x, self.est.likelihood_)
     def state_dict(self): return dict(unit=self.unit, t=self.t, n=self.n, moved=self.moved)
     def load_state_dict(self, state):
@@ -266,14 +266,9 @@ class ClusterNetStage(Stage):
     def after_epoch(self, epoch): return {} if self.moved is None else {'moved':self.moved}
 
 # %% ../../nbs/methods/30_clusternet.ipynb #97388cb6
-class MeansStage(Stage):
+class MeansStage(SeedStage):
     "Last centres: means of the embeddings of given and guessed members; a stage of no epochs"
     name = 'means'
-    def __init__(self,
-        est, # a `ClusterNet`
-        x:Tensor, # all data, on the device
-        y:Tensor, # (n,) labels on the device, -1 where unknown
-    ): self.est,self.x,self.y = est,x,y
     def setup(self):
         t,n = guess(self.est, self.x, self.y); z,c = embed_all(self.est, self.x),self.est.net_.centers
         with torch.no_grad(): c.copy_(move_centers(c, z, t, n.sum(0), t>=0))
