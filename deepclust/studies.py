@@ -375,7 +375,7 @@ CN_CHOICES = {None:{}, 'guessed by centres':{'guesses':'centers'}, 'M 5':{'n_nei
     'both sides':{'detach':False}, 'seeded start':{'start':'seeded'}, 'perceptron':{'encoder':'mlp'}, 'lr 3e-4':{'lr':3e-4},
     'epochs 20':{'epochs':20}, 'epochs 80':{'epochs':80}}
 CN_GUESSES = {None:{}, 'guessed by centres':{'guesses':'centers'}, 'no recipe':{'recipe':None}, 'neither':BY_CENTRES}
-CN_TABLE = [*semi('digits',.02,44), *semi('usps',.02,237), *semi('mnist-test',.005,290), *semi('mnist',.005,3600),
+CN_TABLE = [*semi('digits',.02,44), *semi('usps',.02,237), *semi('mnist-test',.005,290), *semi('mnist',.005,None,240),
     few('ClusterNet','usps',None,{'share':.02},'paper 2 %',gpu_s=120,paper='usps'),
     few('ClusterNet','mnist',None,{'share':.005},'paper 0.5 %',gpu_s=600,paper='mnist')]
 CN_SHARE = [few('ClusterNet',d,c,{'share':s},f'{100*s:g} %',gpu_s=g) for d,c,g in (('digits',44,None),('usps',None,60),('mnist',None,240))
