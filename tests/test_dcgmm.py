@@ -16,7 +16,7 @@ from deepclust.kmeans import check_labels
 from deepclust.methods.autoencoder import AutoencoderKMeans
 from deepclust.methods.dcgmm import (DCGMM, AugmentedViews, AugmentLinks, DcgmmStage, PairLinks,
                                      choose_links, constraint_term, feature_views, frozen_looks, image_looks, linked_batches,
-                                     pretrained_encoder, view_ops)
+                                     view_ops)
 from deepclust.methods.vade import MixtureStage,VaDE
 from deepclust.metrics import cluster_accuracy
 
@@ -291,31 +291,6 @@ def test_views_computed_before(pictures):
     with pytest.raises(ValueError, match='two or more'): AugmentedViews(views[:1])
     with pytest.raises(ValueError, match='NaN'): AugmentedViews(views*float('nan'))
     with pytest.raises(ValueError, match='0..1'): tiny().fit(np.full((90, 12), .5), constraints=AugmentedViews(views+9))
-
-
-def test_pretrained_encoder_from_a_file(tmp_path, monkeypatch):
-    from torchvision import models
-    torch.manual_seed(0)
-    net = models.resnet50(weights=None)
-    torch.save(net.state_dict(), tmp_path/'w.pt')
-    enc = pretrained_encoder('resnet50', tmp_path/'w.pt', size=32)
-    x = torch.rand(2, 1, 16, 16)
-    assert not any(p.requires_grad for p in enc.parameters()) and not enc.training
-    net.fc = torch.nn.Identity()
-    up = torch.nn.functional.interpolate(x, (32, 32), mode='bilinear').expand(-1, 3, -1, -1)
-    mean, std = (torch.tensor(v)[:, None, None] for v in ((.485, .456, .406), (.229, .224, .225)))
-    torch.testing.assert_close(enc(x), net.eval()((up-mean)/std))
-    with pytest.raises(FileNotFoundError, match='state_dict'): pretrained_encoder('vgg16', tmp_path/'none.pt')
-
-    class Vgg(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.features, self.classifier = torch.nn.Conv2d(3, 512, 3), torch.nn.Linear(512, 10)
-    monkeypatch.setattr(models, 'get_model', lambda name, weights: Vgg())
-    assert pretrained_encoder('vgg16', None, size=8)(x).shape==(2, 512)
-    def offline(*a, **kw): raise OSError('no network')
-    monkeypatch.setattr(models, 'get_model', offline)
-    with pytest.raises(OSError, match='could not be downloaded .no network.: pass weights=FILE'): pretrained_encoder('resnet50')
 
 
 # ---- weights from elsewhere

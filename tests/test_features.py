@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
@@ -70,6 +71,19 @@ def test_the_loaded_network_is_the_network(cached, state):
         torch.testing.assert_close(enc(x), net.eval()(R18.transforms()(x)))
         torch.testing.assert_close(enc(x.float()/255), enc(x), atol=2e-2, rtol=0)     # resized before or after rounding
         torch.testing.assert_close(enc(torch.cat([x, x[:, :1]], 1)), enc(x))          # alpha is dropped
+
+
+@pytest.mark.parametrize('ending', ['.pt', '.safetensors'])
+def test_weights_from_a_file_of_ones_own(tmp_path, ending):
+    torch.manual_seed(0)
+    net, file = models.resnet18(), tmp_path/f'mine{ending}'
+    (torch.save if ending=='.pt' else save_file)(net.state_dict(), file)
+    enc, x = load_encoder('resnet18', file), torch.rand(2, 3, 64, 64)
+    net.fc = torch.nn.Identity()
+    with torch.no_grad(): torch.testing.assert_close(enc(x), net.eval()(R18.transforms()(x)))
+    assert (enc.name, enc.weights)==('resnet18', file.name) and not any(p.requires_grad for p in enc.parameters())
+    with pytest.raises(FileNotFoundError, match='state_dict'): load_encoder('resnet18', str(tmp_path/f'none{ending}'))
+    with pytest.raises(ValueError, match='of which network'): load_encoder('auto', file)
 
 
 def test_no_weights_fails_at_once():

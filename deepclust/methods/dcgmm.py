@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'constraint_term', 'linked_batches', 'PairLinks', 'image_looks', 'frozen_looks', 'AugmentLinks',
-           'AugmentedViews', 'feature_views', 'ForImagenet', 'pretrained_encoder', 'trained_parts', 'InitStage',
-           'CleanPretrainStage', 'DcgmmStage', 'DCGMM']
+           'AugmentedViews', 'feature_views', 'trained_parts', 'InitStage', 'CleanPretrainStage', 'DcgmmStage', 'DCGMM']
 
 # %% ../../nbs/methods/26_dcgmm.ipynb #86175a6f
 from collections.abc import Callable,Iterator
@@ -15,7 +14,6 @@ import torch
 from safetensors.torch import load_file
 from sklearn.base import BaseEstimator
 from torch import Tensor,nn
-from torch.nn import functional as F
 from ..augment import Op,Recipe,to_float,view_ops
 from ..base import checksum,find_model,rescale,save_model
 from ..constraints import Constraints,augment_links,constraint_batches,link_arrays,noise_alpha
@@ -120,38 +118,6 @@ def feature_views(
     with torch.no_grad(): z,views = run(lambda x: x),torch.stack([run(lambda x: ops(x, generator)) for _ in range(n_views)])
     encoder.train(was)
     return z,views
-
-# %% ../../nbs/methods/26_dcgmm.ipynb #7861a23d
-class ForImagenet(nn.Module):
-    "Pixels of 0..1 to what networks trained on ImageNet expect"
-    def __init__(self,
-        size:int, # side to resize to, pixels
-    ):
-        super().__init__(); self.size = size
-        for k,v in dict(mean=(.485,.456,.406), std=(.229,.224,.225)).items(): self.register_buffer(k, torch.tensor(v)[:,None,None])
-    def forward(self, x):
-        x = F.interpolate(x, (self.size,)*2, mode='bilinear', align_corners=False, antialias=x.shape[-1]>self.size)
-        return (x.expand(-1,3,-1,-1)-self.mean)/self.std
-
-def pretrained_encoder(
-    name:str='resnet50', # 'resnet50' (2048 features) or 'vgg16' (512)
-    weights:str|Path|None='DEFAULT', # torchvision's, downloaded; or the file of a state dict; or None: random
-    size:int=224, # side that images are resized to, pixels
-)->nn.Module: # (b, c, h, w) in 0..1, one channel or three -> (b, d)
-    "torchvision's network without its classifier"
-    from torchvision import models
-    check_choice(name, 'name', ('resnet50','vgg16')); file = weights is not None and str(weights)!='DEFAULT'
-    if file and not Path(weights).exists():
-        raise FileNotFoundError(f"there is no {weights}: pass a file written by torch.save(net.state_dict(), …), 'DEFAULT' or None")
-    try: net = models.get_model(name, weights=None if file else weights)
-    except (OSError,RuntimeError) as e:
-        raise OSError(f'the weights of {name} could not be downloaded ({e}): '
-                      f'pass weights=FILE, a state dict of torchvision.models.{name}') from e
-    read = load_file if str(weights).endswith('.safetensors') else lambda f: torch.load(f, map_location='cpu', weights_only=True)
-    if file: net.load_state_dict(read(weights))
-    if name=='resnet50': net.fc = nn.Identity()
-    else: net = nn.Sequential(net.features, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return nn.Sequential(ForImagenet(size), net).eval().requires_grad_(False)
 
 # %% ../../nbs/methods/26_dcgmm.ipynb #7b94bc7a
 PARTS = ('trunk.','mu.','decoder.')
