@@ -216,6 +216,8 @@ def spread_labels(
     rounds:int=60,     # of averaging
 )->Tensor: # (n, k) float32 scores >= 0; a row of zeros where no label arrives
     "Labels carried along the edges of a graph, an edge counting in both directions (Zhou et al. 2004)"
+    home = idx.device
+    if home.type == 'mps': idx, y = idx.cpu(), y.cpu() # no sparse products there
     n, m = idx.shape
     i, j = torch.arange(n, device=idx.device).repeat_interleave(m), idx.ravel()
     edges = torch.cat([i * n + j, j * n + i]).unique()
@@ -229,4 +231,4 @@ def spread_labels(
     told[y >= 0, y[y >= 0]] = 1 - alpha
     f = told
     for _ in range(rounds): f = s @ f + told
-    return f
+    return f.to(home)
