@@ -96,6 +96,7 @@ class Stage:
     name,epochs,steps_per_epoch = 'train',0,None # epochs = 0: only `setup` runs
     remedy = '' # what to try where a loss is not finite
     gather:bool|None = None # whether a batch is spread over processes; None: it cannot be
+    closing = False # whether it only completes the stage before it, whose epochs snapshots count
     generator:torch.Generator = None # set by the loop, saved with it
     def setup(self): "Once, before the first epoch: a graph, k-means, a mixture"
     def optimizer(self)->torch.optim.Optimizer: "Built once after `setup`, by `make_optimizer`"
@@ -319,7 +320,7 @@ def restore(loop:Loop, s:dict):
 # %% ../nbs/50_train.ipynb #e49a45a3
 def run_stage(loop:Loop, stage:Stage, saved:dict|None)->bool:
     "The epochs of one stage; False when the time ran out"
-    last = stage is loop.stages[-1]
+    last = stage is [s for s in loop.stages if not s.closing][-1]
     fresh = loop.at['epoch']==0 and loop.at['batch']==0
     if fresh: stage.setup(); loop.skips = {}; stage.epochs or loop.team.level(loop, stage) # else once its epoch has begun
     if fresh or saved:

@@ -268,7 +268,7 @@ class ClusterNetStage(Stage):
 # %% ../../nbs/methods/30_clusternet.ipynb #97388cb6
 class MeansStage(SeedStage):
     "Last centres: means of the embeddings of given and guessed members; a stage of no epochs"
-    name = 'means'
+    name,closing = 'means',True
     def setup(self):
         t,n = guess(self.est, self.x, self.y); z,c = embed_all(self.est, self.x),self.est.net_.centers
         with torch.no_grad(): c.copy_(move_centers(c, z, t, n.sum(0), t>=0))
