@@ -212,11 +212,11 @@ def shares(
 # %% ../../nbs/methods/30_clusternet.ipynb #c89194d9
 def guess(
     est, # a `ClusterNet`
-    x:Tensor, # all data
+    z:Tensor, # (n, e) embeddings of all data
     y:Tensor, # (n,) labels, -1 where unknown
 )->tuple: # (n,) clusters, and (2, k) N_k of labelled and unlabelled samples
-    "The given label, or what the graph of embeddings or the nearest centre says (eqs. 10, 11), in evaluation mode, and their counts"
-    z,k = embed_all(est, x),est.n_clusters; t = nearest_center(z, est.net_.centers)[0]
+    "The given label, or what the graph of embeddings or the nearest centre says (eqs. 10, 11), and their counts"
+    k,t = est.n_clusters,nearest_center(z, est.net_.centers)[0]
     if est.guesses=='graph' and len(y[y>=0].unique())==k and (y<0).any():
         score = spread_labels(knn(z, min(est.n_neighbors, len(z)-1), device=z.device)[1], y, k)
         t = torch.where(score.any(1), score.argmax(1), t)
@@ -243,7 +243,7 @@ class ClusterNetStage(Stage):
     def optimizer(self): return make_optimizer(self.est.net_.parameters(), lr=self.est.lr)
     def lr_factor(self, t): return cosine(t)
     def before_epoch(self, epoch):
-        before = self.t; self.t,self.n = guess(self.est, self.x, self.y)
+        before = self.t; self.t,self.n = guess(self.est, embed_all(self.est, self.x), self.y)
         self.moved = None if before is None else (self.t!=before).float().mean().item()
     def batches(self, epoch, generator):
         more = known_batches(self.known, self.links, self.some, generator) if self.some else None
@@ -270,7 +270,7 @@ class MeansStage(SeedStage):
     "Last centres: means of the embeddings of given and guessed members; a stage of no epochs"
     name,closing = 'means',True
     def setup(self):
-        t,n = guess(self.est, self.x, self.y); z,c = embed_all(self.est, self.x),self.est.net_.centers
+        z,c = embed_all(self.est, self.x),self.est.net_.centers; t,n = guess(self.est, z, self.y)
         with torch.no_grad(): c.copy_(move_centers(c, z, t, n.sum(0), t>=0))
 
 # %% ../../nbs/methods/30_clusternet.ipynb #e92cef54
