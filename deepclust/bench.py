@@ -8,7 +8,7 @@ __all__ = ['NOT_SETTINGS', 'SCHEMA', 'KEYS', 'SCORES', 'RACES', 'GIVEN', 'PEERS'
            'build', 'score_labels', 'measure_features', 'measure_embedding', 'give_labels', 'hold_out', 'run_one',
            'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method', 'fits', 'obstacle', 'state',
            'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table', 'of_arm', 'comparison',
-           'standings', 'Published', 'beside', 'turn_ratios', 'race', 'races', 'main']
+           'standings', 'runs_of', 'at_a_glance', 'Published', 'beside', 'turn_ratios', 'race', 'races', 'main']
 
 # %% ../nbs/75_bench.ipynb #1c5d64a0
 import argparse,inspect,json,os,re,shutil,statistics,subprocess,sys,tempfile,time,traceback
@@ -753,6 +753,44 @@ def standings(
     best_first = [c for _,c in sorted(lines, key=lambda x: np.nan_to_num(x[0], nan=1))] # diverged in every run: last
     table = ['| '+' | '.join(c)+' |' for c in [head,['---']*len(head),*best_first]]
     return '\n'.join(table+(['',f'Not run yet: {", ".join(missing)}.'] if missing else []))
+
+# %% ../nbs/75_bench.ipynb #a7dad31e
+def runs_of(
+    method:str, # its name
+    arms:tuple=('',), # names of arms; '' is the one of the defaults
+    studies:tuple|None=None, # where to look; None: everywhere but in `races`
+    root:str|Path|None=None, # results folder
+)->list: # of dicts as `read_results` gives them, those with few samples first
+    "All runs of a method, each once"
+    folders = studies or sorted(p.name for p in results_root(root).glob('*/') if p.name!=RACES)
+    rows = [r for s in folders for r in read_results(s, root) if r['method']==method and r['arm'] in map(slug, arms)]
+    once = {(r['n'],r['dataset'],r['arm'],r['protocol'],r['seed']):r for r in rows}
+    return [once[k] for k in sorted(once)]
+
+def at_a_glance(
+    methods:str|tuple, # a name, or several
+    published:dict|None=None, # data set, or (method, data set) -> what a paper reached, as text
+    arms:tuple=('',), # as for `runs_of`
+    metrics:tuple=('acc','nmi'), # columns
+    studies:tuple|None=None, # as for `runs_of`
+    root:str|Path|None=None, # results folder
+)->str: # Markdown
+    "Where methods have been measured, beside what was published"
+    names = (methods,) if isinstance(methods,str) else methods; said,groups,known = dict(published or {}),{},{slug(a):a for a in arms}
+    for r in (r for m in names for r in runs_of(m, arms, studies, root)):
+        groups.setdefault((r['n'],r['dataset'],names.index(r['method']),r['arm'],r['protocol']), []).append(r)
+    head = ['data','method','n',*(m.replace('_',' ').upper() for m in metrics),*(['paper'] if said else []),'s','protocol']
+    lines,answered = [head,['---']*len(head)],set()
+    for (_,d,i,arm,protocol),rows in sorted(groups.items()):
+        key = (names[i],d) if (names[i],d) in said else d; answered.add(key); s = summarise(rows, 'wall_s', by=())[()][0]
+        scores = [claim(rows, m).split(' (n')[0] for m in metrics]; lost = sum(r['metrics'][metrics[0]] is None for r in rows)
+        lines.append([d, f'{names[i]} {known[arm]}'.strip(), f'{len(rows)}'+(f' ({lost} diverged)' if lost else ''), *scores,
+                      *([said.get(key,'–')] if said else []), f'{s:.0f}' if s>=10 else f'{s:.1f}', protocol])
+    for key in (k for k in said if k not in answered):
+        m,d = key if isinstance(key,tuple) else (names[0],key)
+        lines.append([d, m, 'not run', *['–']*len(metrics), said[key], '–', '–'])
+    devices = '; '.join(sorted({r['device'] for rows in groups.values() for r in rows}))
+    return '\n'.join(['| '+' | '.join(c)+' |' for c in lines]+(['', f'Seconds are those of a fit; {devices}.'] if devices else []))
 
 # %% ../nbs/75_bench.ipynb #32c29c6f
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def head(
     act:str='relu',      # see `mlp`
     norm:str|None=None,  # None or 'batch'
 )->nn.Sequential:        # (b, e) -> (b, k) logits
-    "Clustering head; 64-32-k is that of LNSCC"
+    "Clustering head"
     return mlp((e, *hidden, k), act, norm)
 
 # %% ../nbs/25_nets.ipynb #2d2820b2

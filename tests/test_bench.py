@@ -9,9 +9,9 @@ from torch import nn
 
 import deepclust.bench as bench
 from deepclust.base import DeepClusterer
-from deepclust.bench import (KEYS, PEERS, STUDIES, Arm, Peer, Published, Study, beside, claim, commit, give_labels, main,
+from deepclust.bench import (KEYS, PEERS, STUDIES, Arm, Peer, Published, Study, at_a_glance, beside, claim, commit, give_labels, main,
                              markdown_table, number, obstacle, pending, races, read_results, result_path, results_root, run, run_one,
-                             run_peer, score_labels, standings, state, summarise, thin, turn_ratios, verify)
+                             run_peer, runs_of, score_labels, standings, state, summarise, thin, turn_ratios, verify)
 from deepclust.data import load
 from deepclust.metrics import scores
 from deepclust.train import Stage, make_optimizer
@@ -502,6 +502,28 @@ def test_standings(root):
     assert [c[0] for c in shown]==sorted(value, key=lambda k: -value[k][0])
     assert all(c[3].startswith(f'{value[c[0]][0]:.3f}'.lstrip('0')) and c[1]=='2' and float(c[6])>50 and c[7]=='all' for c in shown)
     assert lines[-1]=='Not run yet: DEC.' and standings(study, 'digits', by='clusters', root=root).count('| 2 |')==3
+
+
+def test_runs_of_a_method_count_once_and_only_in_their_arm(root):
+    again = Study('t', '', STUDY.arms, seeds=3)
+    for study in (STUDY, again): run(study, seeds=2, root=root, out=silent)
+    rows = runs_of('KMeans', root=root)
+    assert [(r['arm'], r['seed']) for r in rows]==[('', 0), ('', 1)] and len(runs_of('KMeans', ('', 'one'), root=root))==4
+    assert runs_of('Ward', root=root)==[] and len(runs_of('KMeans', studies=('t',), root=root))==2
+
+
+def test_at_a_glance(root, monkeypatch):
+    table = at_a_glance(('KMeans', 'Ward'), {('Ward', 'digits'): '.84 / .87'}, root=root)
+    assert table.splitlines()[2:]==['| digits | Ward | not run | – | – | .84 / .87 | – | – |']
+    study = Study('s', '', [*STUDY.arms, Arm('Ward', 'digits', protocol='all')], seeds=2)
+    run(study, root=root, out=silent)
+    one, other, ward, blank, note = at_a_glance(('KMeans', 'Ward'), {'digits': '.5 / .5', ('Ward', 'digits'): '.84 / .87'},
+                                                ('', 'one'), root=root).splitlines()[2:]
+    assert one.startswith('| digits | KMeans | 2 | .') and '| .5 / .5 |' in one and other.startswith('| digits | KMeans one | 2 | .')
+    assert '| .84 / .87 |' in ward and ward.endswith(' all |') and not blank and 'cpu' in note
+    path = result_path('s', study.arms[2], 1, root); row = json.loads(path.read_text())
+    path.write_text(json.dumps(row|{'metrics': {k: None for k in row['metrics']}}))
+    assert '| Ward | 2 (1 diverged) | .' in at_a_glance('Ward', root=root)
 
 
 def test_beside(root, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.datasets import load_digits, make_blobs
+from sklearn.metrics import adjusted_rand_score
 
 from deepclust.methods.lnscc import (LNSCC, CutStage, cluster_loss, count_ba, count_im_neg, count_im_pos, draw, edge_weights, edges, linked,
                                      local_weights, match_prior, normalised_cut, pair_distance, repel, symmetrise)
@@ -146,6 +147,18 @@ def test_paper_presets_differ_from_the_defaults_as_stated():
     with pytest.raises(ValueError, match='usps'): LNSCC.paper('imagenet')
     x, _ = make_blobs(300, 5, centers=4, random_state=0)
     assert p.set_params(n_clusters=4, epochs=2, device='cpu').fit(x).labels_.shape==(300,)
+
+
+@pytest.mark.parametrize('how', [dict(head_start=1., epochs=12), dict(epochs=1)])
+def test_a_head_that_starts_late_is_taught_all_the_same(how):
+    X, y = make_blobs(300, centers=3, n_features=4, cluster_std=.3, random_state=0)
+    labels = LNSCC(3, random_state=0, **how).fit_predict(X)
+    assert len(set(labels))==3 and adjusted_rand_score(y, labels)>.6
+
+
+def test_head_of_the_paper_has_one_layer():
+    sizes = lambda m, d: [l.out_features for l in m._build((d,))['head'] if hasattr(l, 'out_features')]
+    assert sizes(LNSCC.paper('usps'), 256)==[32, 10] and sizes(LNSCC(4), 8)==[64, 32, 4]
 
 
 def test_memory_is_linear():

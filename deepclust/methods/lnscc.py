@@ -191,7 +191,7 @@ class CutStage(Stage):
         self.steps_per_epoch = -(-self.n//est.batch_size)
     def setup(self):
         self.__dict__.update(graph_tensors(self.x, self.est))
-        self.start = int(self.est.head_start*self.epochs)
+        self.start = min(int(self.est.head_start*self.epochs), self.epochs-1) # the head has the last epoch at least
         self.prior = None if self.est.prior is None else torch.as_tensor(self.est.prior, dtype=torch.float32, device=self.x.device)
     def state_dict(self): return {'prior':self.prior} if self.est.prior is not None else {}
     def load_state_dict(self, state):
@@ -202,7 +202,7 @@ class CutStage(Stage):
         return make_optimizer(e.net_.parameters(), e.optimizer, lr=e.lr, weight_decay=e.weight_decay)
     def lr_factor(self, t): return constant(t) if self.est.optimizer=='sgd' else cosine(t)
     def before_epoch(self, epoch):
-        if epoch!=self.start or self.start==0: return
+        if epoch!=self.start or self.est.head_start==0: return
         self.est.net_.eval()
         with torch.no_grad(): z = torch.cat([self.est._embed(b) for b in self.x.split(4096)]).float()
         seed = int(torch.randint(2**31, (), generator=self.generator, device=self.generator.device))
@@ -278,7 +278,7 @@ class LNSCC(DeepClusterer):
     def paper(cls,
         data:str='mnist', # 'mnist', 'mnist-test', 'usps', 'fashion-10k' or 'reuters-10k'
     ): # an unfitted instance
-        "The hyper-parameters of the paper's section 4.1"
+        "The hyper-parameters of the paper's section 4.1; what it leaves open (scale of the softmax, largest count, epochs) stays ours"
         check_choice(data, 'data', ('mnist','mnist-test','usps','fashion-10k','reuters-10k'))
         reuters = data=='reuters-10k'
         return cls(4 if reuters else 10, n_neighbors=70 if reuters else 10, alpha=2., beta=5., gamma=1., xi=5., head_start=0.,
@@ -294,7 +294,8 @@ class LNSCC(DeepClusterer):
     def _build(self, shape):
         d,e = int(np.prod(shape)),self.embedding_dim
         encoder = mlp((d,256,256,512,e), norm='batch') if self.encoder is None else pick_encoder(self.encoder, (d,), e)
-        return nn.ModuleDict({'encoder':encoder, 'head':head(output_dim(encoder,(d,)), self.n_clusters)})
+        w = output_dim(encoder, (d,)) # the paper has e = 64 and one layer of 32; from fewer dimensions a layer of 64 comes first
+        return nn.ModuleDict({'encoder':encoder, 'head':head(w, self.n_clusters, (32,) if w>=64 else (64,32))})
     def _stages(self, x): self._cut = CutStage(self, x); return [self._cut]
     def _embed(self, x): return self.net_['encoder'](x)
     def _log_proba(self, z): return self.net_['head'](z).float().log_softmax(1)
