@@ -149,11 +149,10 @@ def test_paper_presets_differ_from_the_defaults_as_stated():
     assert p.set_params(n_clusters=4, epochs=2, device='cpu').fit(x).labels_.shape==(300,)
 
 
-@pytest.mark.parametrize('how', [dict(head_start=1., epochs=12), dict(epochs=1)])
-def test_a_head_that_starts_late_is_taught_all_the_same(how):
+@pytest.mark.parametrize('how,least', [(dict(head_start=1., epochs=12), .95), (dict(epochs=1), .5)])
+def test_a_head_that_starts_late_is_taught_all_the_same(how, least):
     X, y = make_blobs(300, centers=3, n_features=4, cluster_std=.3, random_state=0)
-    labels = LNSCC(3, random_state=0, **how).fit_predict(X)
-    assert len(set(labels))==3 and adjusted_rand_score(y, labels)>.6
+    assert adjusted_rand_score(y, LNSCC(3, random_state=0, **how).fit_predict(X))>least # untaught: 0 and .2
 
 
 def test_head_of_the_paper_has_one_layer():

@@ -53,21 +53,21 @@ def with_one(
 def step_size(
     z:Tensor, # (n, d+1) features, with the ones
     rounds:int=30, # of power iteration
-)->float: # 1/L, the largest step under which gradient descent cannot overshoot
+)->Tensor: # scalar: 1/L, the largest step under which gradient descent cannot overshoot
     "2 / λ_max(zᵀz/n), the inverse curvature of softmax regression"
-    v = torch.ones(z.shape[1], device=z.device, dtype=z.dtype)
+    v = torch.randn(z.shape[1], generator=generator(0), dtype=torch.float64).to(z)
     for _ in range(rounds): u = z.T@(z@v); v = u/u.norm().clamp_min(1e-30)
-    return 2*len(z)/max((z@v).square().sum().item(), 1e-12)
+    return 2*len(z)/(z@v).square().sum().clamp_min(1e-12)
 
 def fit_classifier(
     w:Tensor, # (d+1, k) classifier to start from
     z:Tensor, # (b, d+1) features, with the ones
     tau:Tensor, # (b, k) labels, rows sum to 1
     steps:int, # M
-    rate:float, # length of a step; `step_size` gives the largest safe one
+    rate:float|Tensor, # length of a step; `step_size` gives the largest safe one
 )->Tensor: # (d+1, k) the classifier after M steps
     "Gradient descent on softmax regression (the inner problem of TURTLE)"
-    for _ in range(steps): w = torch.addmm(w, z.T, tau-(z@w).softmax(1), alpha=rate/len(z))
+    for _ in range(steps): w = w+rate/len(z)*(z.T@(tau-(z@w).softmax(1)))
     return w
 
 def label_loss(
@@ -102,7 +102,7 @@ class LabelStage(Stage):
     ): self.est,self.x,self.epochs,self.steps_per_epoch = est,x,est.epochs,-(-len(x)//est.batch_size)
     def setup(self): self.est.net_['standard'].measure(self.x); self.standardise()
     def standardise(self): # computed again after a checkpoint rather than stored
-        self.z = with_one(self.est.net_['standard'](self.x)); self.rate = self.est.inner_lr*step_size(self.z)
+        self.z = with_one(self.est.net_['standard'](self.x))
     def load_state_dict(self, state): self.standardise()
     def optimizer(self): return make_optimizer(self.est.net_['labels'].parameters(), lr=self.est.lr)
     def batches(self, epoch, generator)->Iterator:
@@ -110,7 +110,7 @@ class LabelStage(Stage):
         return (('labels',b) for b in order.tensor_split(self.steps_per_epoch))
     def prepare(self, pass_, batch):
         e,z,net = self.est,self.z[batch],self.est.net_; w = net.classifier if e.warm_start else torch.zeros_like(net.classifier)
-        net.classifier.copy_(fit_classifier(w, z, net['labels'](z[:,:-1]).softmax(1), e.inner_steps, self.rate))
+        net.classifier.copy_(fit_classifier(w, z, net['labels'](z[:,:-1]).softmax(1), e.inner_steps, e.inner_lr*step_size(z, 8)))
         return z,(z@net.classifier).log_softmax(1)
     def weight(self, name, step): return self.est.gamma if name=='balance' else 1.
     def losses(self, pass_, batch, prepared):
@@ -126,14 +126,14 @@ class TURTLE(DeepClusterer):
         *,
         gamma:float=10., # γ, weight of the entropy of the cluster sizes
         inner_steps:int=10, # M, steps of the classifier before each step of the labels
-        inner_lr:float=1., # length of such a step, in units of the largest that cannot overshoot; below 2
+        inner_lr:float=1., # length of such a step, in units of the largest that cannot overshoot; at most 1.5
         warm_start:bool=True, # whether the classifier goes on from where it stood; False: from zero
         start:float=.01, # length of the rows of the labels before training
         epochs:int=150, # passes over X
         batch_size:int=256, # samples per step
         lr:float=3e-3, # of Adam, per step of the labels
         loss_weights:dict|None=None, # further factors of 'task', 'balance'
-        n_init:int=1, # restarts, compared by the loss of a classifier on the half that it was not trained on
+        n_init:int=1, # restarts, compared by the loss of a classifier on the half that it was not trained on, less γ · entropy of the sizes
         device:str|None=None, # None: the best there is
         random_state=None, # seed
         verbose:int=0, # 1: progress on stderr
@@ -144,7 +144,7 @@ class TURTLE(DeepClusterer):
 
     def _check_params(self):
         check_int(self.inner_steps,'inner_steps',low=1); check_float(self.gamma,'gamma',low=0)
-        check_float(self.inner_lr,'inner_lr',low=0,high=2,open_low=True); check_float(self.start,'start',low=0,open_low=True)
+        check_float(self.inner_lr,'inner_lr',low=0,high=1.5,open_low=True); check_float(self.start,'start',low=0,open_low=True)
     def _build(self, shape):
         d = int(np.prod(shape)); net = nn.ModuleDict({'standard':Standardise(d), 'labels':LinearLabels(d, self.n_clusters, self.start)})
         net.register_buffer('classifier', torch.zeros(d+1, self.n_clusters))
@@ -153,5 +153,7 @@ class TURTLE(DeepClusterer):
     def _embed(self, x): return self.net_['labels'](self.net_['standard'](x))
     def _log_proba(self, z): return z.log_softmax(1)
     def _criterion(self, x):
-        z = self.net_['standard'](x)
-        with torch.no_grad(): return held_out_loss(with_one(z), self.net_['labels'](z).argmax(1), self.n_clusters)
+        z,k = self.net_['standard'](x),self.n_clusters
+        with torch.no_grad(): labels = self.net_['labels'](z).argmax(1)
+        sizes = labels.bincount(minlength=k)/len(labels)
+        return held_out_loss(with_one(z), labels, k)+self.gamma*negative_entropy(sizes).item()
