@@ -317,14 +317,15 @@ class Constraints:
 # %% ../nbs/45_constraints.ipynb #ae5c27c9
 def constraint_batches(
     constraints:Constraints, # whose pairs are drawn; the block of the batch may come from their closure
-    batch_size:int, # rows per batch, >= 2; an odd one leaves one row out; the last batch may be shorter
+    batch_size:int, # rows per batch, >= 2; an odd one leaves one row out; a last batch of less than half is spread over the others
     generator:torch.Generator, # draws the order; the batches lie on its device
 )->Iterator[Tensor]: # (2p,) int64 sample indices: p left ends, then their p right ends
     "One pass over all pairs, in batches in which both ends of every pair are present"
     p = check_int(batch_size, 'batch_size', low=2)//2
     pairs = torch.from_numpy(np.concatenate([constraints.must_link,constraints.cannot_link])).to(generator.device)
     order = torch.randperm(len(pairs), generator=generator, device=generator.device)
-    return (pairs[i].T.reshape(-1) for i in order.split(p) if len(i))
+    parts = order.tensor_split(len(order)//p) if len(order)>p and 2*(len(order)%p)<p else order.split(p)
+    return (pairs[i].T.reshape(-1) for i in parts if len(i))
 
 # %% ../nbs/45_constraints.ipynb #e924e651
 def augment_links(

@@ -34,15 +34,17 @@ def nearest_center(
     x:Tensor,           # (n, e) points
     c:Tensor,           # (k, e) centres, or (r, k, e) for r sets of them
     memory_mib:int=256, # size of one block of distances, MiB
+    centred:bool=False, # whether x lies around 0 already; else the mean of the centres is taken off, or the products would lose digits
 )->tuple[Tensor, Tensor]: # (n,) or (r, n): labels int64, and squared distances >= 0
     "Nearest centre of every point, ties to the lower index"
-    flat, half = c.reshape(-1, c.shape[-1]), c.square().sum(-1) / 2
+    flat = c.reshape(-1, c.shape[-1]); origin = 0 if centred else flat.mean(0); flat = flat - origin
+    half = flat.square().sum(-1).reshape(c.shape[:-1]) / 2
     labels = torch.empty((*c.shape[:-2], len(x)), dtype=torch.int64, device=x.device)
     sq = torch.empty_like(labels, dtype=x.dtype)
     step = max(1, memory_mib * 2**20 // (len(flat) * 8))
     with full_precision():
         for i in range(0, len(x), step):
-            xb = x[i:i + step]
+            xb = x[i:i + step] if centred else x[i:i + step] - origin
             score = (half.reshape(-1, 1) - flat @ xb.T).reshape(*c.shape[:-1], -1)    # (r, k, b), up to ‖x‖²/2
             best = score.min(dim=-2)
             labels[..., i:i + step] = best.indices
@@ -130,7 +132,7 @@ def lloyd(
     active = torch.arange(len(c), device=x.device)
     keep = lambda v, known: v if y is None else torch.where(y >= 0, known, v)
     for _ in range(max_iter):
-        new_labels, sq = nearest_center(x, c[active])
+        new_labels, sq = nearest_center(x, c[active], centred=True)
         new_labels, sq = keep(new_labels, y), keep(sq, 0.)                      # a known point fills no empty cluster
         sums, counts = cluster_sums(x, new_labels, c.shape[1])
         for r in (counts == 0).any(1).nonzero()[:, 0]: _refill(x, sums[r], counts[r], new_labels[r], sq[r])
@@ -141,7 +143,7 @@ def lloyd(
         n_iter[active] += 1
         active = active[~done]
         if not len(active): break
-    labels = keep(nearest_center(x, c)[0], y)
+    labels = keep(nearest_center(x, c, centred=True)[0], y)
     return KMeansResult(c + mean, labels, torch.stack([_inertia(x, a, b) for a, b in zip(c, labels)]), n_iter)
 
 # %% ../nbs/35_kmeans.ipynb #b7b65fea
@@ -219,7 +221,8 @@ def seed_centers(
     if strict: raise ValueError(f'{text}: label some, lower k, or leave strict=False')
     if known.any(): warnings.warn(f'{text}: seeded by k-means++, bearing no class')
     pool = x[~known] if int((~known).sum()) >= len(none) else x
-    return c.index_copy(0, none, kmeans_plusplus(pool, len(none), generator, c[counts[0] > 0]))
+    origin = x.mean(0) # as in `nearest_center`
+    return c.index_copy(0, none, kmeans_plusplus(pool - origin, len(none), generator, c[counts[0] > 0] - origin) + origin)
 
 def seeded_kmeans(
     x:Tensor,         # (n, e) points

@@ -342,7 +342,8 @@ def test_a_gpu_is_not_waited_for():
 def test_batches_hold_both_ends_and_each_pair_once(size):
     c = random_links(0, n=60, m=150)
     batches = list(constraint_batches(c, size, gen()))
-    assert all(len(b) == 2*(size//2) for b in batches[:-1]) and 2 <= len(batches[-1]) <= size
+    p = size//2
+    assert all(2*p <= len(b) < 3*p or len(b) == 2*p for b in batches[:-1]) and (p <= len(batches[-1]) or len(batches) == 1)
     seen = [tuple(p) for b in batches for p in b.view(2, -1).T.tolist()]
     assert len(seen) == len(set(seen)) == len(c) and set(seen) == pair_set(c.must_link) | pair_set(c.cannot_link)
     for b in batches: assert (c.lookup(b).diagonal(len(b)//2) != 0).all() and b.dtype is torch.int64
@@ -426,3 +427,10 @@ def test_memory_grows_with_the_pairs():
 def test_closed_block_with_no_cannot_links():
     w = closed_block(torch.tensor([1, 3, 4]), torch.tensor([0, 0, 0]), torch.tensor([], dtype=torch.int64), 1, torch.tensor([4, 0, 1, 1]))
     assert w.tolist() == [[0, 0, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize('pairs, sizes', [(65, [65]), (129, [65, 64]), (96, [64, 32]), (1000, [64]*15+[40]), (160, [64, 64, 32])])
+def test_no_tiny_last_batch(pairs, sizes):
+    c = Constraints([(2*i, 2*i+1) for i in range(pairs)])
+    batches = list(constraint_batches(c, 128, torch.Generator().manual_seed(0)))
+    assert [len(b)//2 for b in batches]==sizes and sorted(torch.cat(batches).tolist())==list(range(2*pairs))

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 
 from deepclust.augment import Contrast, Flip, Pad, RandomCrop, Rotate, pick_recipe
-from deepclust.base import load_model
+from deepclust.base import as_input, load_model
 from deepclust.constraints import Constraints
 from deepclust.core import CheckpointError
 from deepclust.kmeans import check_labels
@@ -149,14 +149,17 @@ def test_without_links_it_is_vade(blobs):
     assert same_weights(a, c) and 'constraint' not in c.history_.columns
 
 
-@pytest.mark.parametrize('seed,alpha', [(0, 100.), (2, 100.), (1, 1e4)])
-def test_links_decide_which_way_to_cut(corners, seed, alpha):
-    X, y = corners
-    kw = dict(n_clusters=2, embedding_dim=2, pretrain_epochs=10, epochs=40, n_pairs=500, random_state=seed, alpha=alpha)
-    free, tied = tiny(**kw).fit(X), tiny(**kw).fit(X, y)
-    assert cluster_accuracy(y, free.labels_)<.8 and cluster_accuracy(y, tied.labels_)>.9
-    kept = tied.labels_[tied.must_link_[:, 0]]==tied.labels_[tied.must_link_[:, 1]]
-    assert kept.mean()>.9 and (tied.labels_[tied.cannot_link_[:, 0]]==tied.labels_[tied.cannot_link_[:, 1]]).mean()<.1
+@pytest.mark.parametrize('alpha', [100., 1e4])
+def test_links_decide_which_way_to_cut(corners, alpha):
+    "On most seeds: a link that a wrong start has made certain pulls no more (the page says how far one reaches)"
+    (X, y), good = corners, 0
+    for seed in range(3):
+        kw = dict(n_clusters=2, embedding_dim=2, pretrain_epochs=10, epochs=40, n_pairs=500, random_state=seed, alpha=alpha)
+        assert cluster_accuracy(y, tiny(**kw).fit(X).labels_)<.8
+        m = tiny(**kw).fit(X, y)
+        together = lambda pairs: (m.labels_[pairs[:, 0]]==m.labels_[pairs[:, 1]]).mean()
+        good += cluster_accuracy(y, m.labels_)>.9 and together(m.must_link_)>.9 and together(m.cannot_link_)<.1
+    assert good>=2
 
 
 @pytest.mark.parametrize('sign,same', [(1., True), (-1., False)])
@@ -325,10 +328,24 @@ def test_restarts_and_papers(blobs):
     assert tiny(n_init=2).fit(*blobs).labels_.shape==(120,)
     p = DCGMM.paper()
     assert (p.epochs, p.batch_size, p.norm, p.learn_pi, p.alpha, p.hold)==(500, 256, None, False, 1e4, 0.)
-    assert DCGMM.paper('cifar10').encoder=='vgg-2'
+    assert DCGMM.paper('cifar10').encoder=='vgg-2' and [DCGMM.paper(d).logvar for d in ('features', 'cifar10', 'stl10')]==['none', 'none', 'clamp']
     for data, size in (('features', 256), ('cifar10', 128), ('stl10', 64)):
         own = DCGMM.paper(data, 'augment')
         assert (own.batch_size, own.alpha, own.explain_views, own.recipe)==(size, 1e4, True, 'ozsoy-cifar10')
+
+
+def test_restarts_hear_of_broken_links(blobs):
+    from deepclust.methods.dcgmm import broken_links
+    X, y = blobs
+    m, right, wrong = tiny(epochs=8).fit(X), [(0, i) for i in np.flatnonzero(y==y[0])[1:9]], [(0, i) for i in np.flatnonzero(y!=y[0])[:8]]
+    x, p = as_input(m, X), m.predict_proba(X)
+    m._alpha = 10.
+    def cost(must, cannot):
+        m._links = PairLinks(Constraints(must, cannot), False, 32)
+        return broken_links(m, x)
+    assert cost(right, wrong)<cost(wrong, right)
+    loop = -20/120*(sum(p[i]@p[j] for i, j in right)-sum(p[i]@p[j] for i, j in wrong))
+    assert abs(cost(right, wrong)-loop)<1e-3
 
 
 # ---- what the views are for

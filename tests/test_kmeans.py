@@ -1,4 +1,6 @@
 "Batched Lloyd and k-means++ on the CPU device, judged by scikit-learn"
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from sklearn.datasets import load_digits, make_blobs
 
 from deepclust.core import generator
 from deepclust.kmeans import (KMeansResult, _kmeans_torch, check_labels, cluster_sums, kmeans, kmeans_plusplus, lloyd, nearest_center,
-                              seeded_kmeans)
+                              seed_centers, seeded_kmeans)
 from deepclust.methods.shallow import KMeans as ShallowKMeans, SeededKMeans
 
 
@@ -235,3 +237,22 @@ def test_seeded_estimator():
     with pytest.raises(ValueError, match='no labelled'): SeededKMeans(3, strict=True).fit(x)
     with pytest.raises(ValueError, match='NaN'): SeededKMeans(3).fit(x, np.where(y < 0, np.nan, y))
     with pytest.raises(ValueError, match='outside'): SeededKMeans(3).fit(x, truth + 1)
+
+
+@pytest.mark.parametrize('offset', [0., 100., 3000.])
+def test_far_from_the_origin_nothing_is_lost(offset):
+    g = torch.Generator().manual_seed(0)
+    x, c = torch.randn(500, 10, generator=g)+offset, torch.randn(4, 10, generator=g)+offset
+    labels, sq = nearest_center(x, c)
+    d = torch.cdist(x.double(), c.double(), compute_mode='donot_use_mm_for_euclid_dist').square()
+    assert (labels==d.argmin(1)).all() and torch.allclose(sq.double(), d.min(1).values, rtol=2e-3, atol=2e-3)
+
+
+def test_seeds_far_from_the_origin():
+    g, hits = torch.Generator().manual_seed(0), 0
+    x = torch.cat([.1*torch.randn(60, 8, generator=g), .1*torch.randn(60, 8, generator=g)+1])+1000
+    y = torch.where(torch.arange(120)<60, 0, -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for s in range(10): hits += int((seed_centers(x, y, 2, torch.Generator().manual_seed(s))[1]>1000.5).all())
+    assert hits==10

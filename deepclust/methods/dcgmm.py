@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from sklearn.base import BaseEstimator
 from torch import Tensor,nn
 from ..augment import Op,Recipe,to_float,view_ops
-from ..base import checksum,find_model,rescale,save_model
+from ..base import checksum,find_model,outputs,rescale,save_model
 from ..constraints import Constraints,augment_links,constraint_batches,link_arrays,noise_alpha
 from ..core import check_choice,check_float,check_int
 from ..kmeans import check_labels
@@ -251,6 +251,17 @@ def find_links(
     closed = est.entail and not c.noise and c.weights is None
     return (PairLinks(c, closed, est.batch_size),alpha) if len(c) else (None,0.)
 
+# %% ../../nbs/methods/26_dcgmm.ipynb #43e7d76b
+def broken_links(
+    est, # a `DCGMM` with a network and links of samples
+    x:Tensor, # (n, ...) as its stages see them
+)->float: # nats per sample: 2a_c over the given pairs, as the bound weighs them
+    "What restarts are compared by, besides the bound"
+    c = est._links.constraints; p = outputs(est, x)[1]; i,j = torch.from_numpy(np.concatenate([c.must_link,c.cannot_link])).T
+    w = torch.ones(len(i)) if c.weights is None else torch.from_numpy(c.weights.copy())
+    w[len(c.must_link):] *= -1
+    return -2*est._alpha*(w*(p[i]*p[j]).sum(1)).sum().item()/len(x)
+
 # %% ../../nbs/methods/26_dcgmm.ipynb #e604625d
 def first_stage(est, x:Tensor)->Stage:
     "Weights from elsewhere, an ordinary autoencoder, or a contrastive one"
@@ -287,7 +298,7 @@ class DCGMM(VaDE):
         n_pairs:int=6000, # pairs drawn from y; for 'augment', samples that take part
         links:str='both', # kinds that count: 'both', 'must' or 'cannot'
         noise:float=0., # share of links that may be wrong, 0 <= noise < 0.5; above 0 nothing is entailed
-        alpha:float=100., # weight α of a link, nats
+        alpha:float=100., # weight α of a link
         entail:bool=True, # whether links that follow from others count too
         n_must:int=50, # 'augment': second views in a constraint batch
         n_cannot:int|None=None, # 'augment': pairs kept apart in it; None: all pairs of a random matching
@@ -315,7 +326,7 @@ class DCGMM(VaDE):
         lr:float=1e-3, # of Adam, per step, × 0.9 at 25 points of the way
         loss_weights:dict|None=None, # factors of the terms; {'constraint': 0} leaves VaDE
         encoder=None, # None, 'mlp-500-500-2000', 'vgg-2', 'vgg-6', 'vgg-7', 'resnet', or a module (b, ...) -> (b, width)
-        n_init:int=1, # restarts, compared by the bound
+        n_init:int=1, # restarts, compared by the bound, links of samples included
         device:str|None=None, # None: the best there is
         precision:str='auto', # 'fp32', 'bf16' or 'auto': bf16 on cuda
         random_state=None, # seed
@@ -335,10 +346,10 @@ class DCGMM(VaDE):
         data:str='features', # 'features' (task 1, STL-10 through ResNet-50), 'cifar10' or 'stl10' (task 2)
         constraints:str|None=None, # as in the constructor; 'augment' halves the batches of task 2
     ): # an unfitted instance
-        "The settings of the report; for links with noise, set `alpha` to `noise_alpha(noise)`"
+        "The settings of the report, one batch size for both stages; `alpha=noise_alpha(noise)` for noisy links, `logvar='clamp'` for VGG-6"
         check_choice(data, 'data', ('features','cifar10','stl10')); task1,own = data=='features',constraints=='augment'
         return cls(10, constraints=constraints, alpha=1e4, explain_views=True, recipe='ozsoy-cifar10',
-                   gmm='diag', norm=None, logvar='none' if task1 else 'clamp', logvar_init='random', rescale=None, hold=0.,
+                   gmm='diag', norm=None, logvar='clamp' if data=='stl10' else 'none', logvar_init='random', rescale=None, hold=0.,
                    pretrain_epochs=10, epochs=500 if task1 else 20,
                    batch_size=(128 if data=='stl10' else 256)//(2 if own and not task1 else 1),
                    encoder='mlp-500-500-2000' if task1 else 'vgg-2')
@@ -350,6 +361,8 @@ class DCGMM(VaDE):
         if self.pretrain=='contrastive': net['projection'] = mlp((self.embedding_dim,128,128))
         return net
     def _training_recipe(self): return 'auto' if self.recipe=='auto' and self.constraints!='augment' else None # else the links bring views
+    def _criterion(self, x):
+        return super()._criterion(x)+(broken_links(self, x) if isinstance(self._links, PairLinks) else 0.)
     def _pair_seed(self): return self.random_state if isinstance(self.random_state,(int,np.integer)) else 0 # the same when a fit is resumed
     def _supervise(self, n, y, constraints):
         for name in ('must_link_','cannot_link_'): self.__dict__.pop(name, None)

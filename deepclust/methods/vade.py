@@ -279,7 +279,7 @@ class MixtureStage(Stage):
 
 # %% ../../nbs/methods/24_vade.ipynb #75e9a168
 class VadeStage(Stage):
-    "Minimise −ELBO; Adam, learning rate × 0.9 at 25 points of the way"
+    "Minimise −ELBO; Adam, learning rate × 0.9 at 24 points of the way"
     name,gather,remedy = 'cluster',False,"logvar='band' keeps the log-variance in bounds"
     def __init__(self,
         est, # a `VaDE`
@@ -342,7 +342,7 @@ class VaDE(Autoencoding):
         pretrain_epochs:int=100, # passes over X as an ordinary autoencoder
         epochs:int=100, # passes over X with the whole bound
         batch_size:int=128, # samples per step
-        lr:float=1e-3, # of Adam, per step, × 0.9 at 25 points of the way
+        lr:float=1e-3, # of Adam, per step, × 0.9 at 24 points of the way
         loss_weights:dict|None=None, # factors of the terms
         encoder=None, # None, 'mlp-500-500-2000', 'vgg-2', 'vgg-6', 'vgg-7', 'resnet', or a module (b, ...) -> (b, width)
         recipe:str|Recipe|None='auto', # what training does to images: None, 'auto', or as for `training_ops`
@@ -405,13 +405,16 @@ class VaDE(Autoencoding):
 def bound_of(
     est, # a `VaDE` with a network
     x:Tensor, # (n, ...) as its stages see them
+    draws:int=5, # codes per sample, the same noise for every restart
     block:int=4096, # rows at once
 )->float: # nats per sample
-    "−ELBO, with the codes at their means; lower is better"
-    est.net_.eval(); total = 0.
+    "−ELBO; lower is better"
+    est.net_.eval(); total,g = 0.,generator(0)
     with torch.no_grad():
         for part in x.split(block):
             part = as_unit(part); mu,raw = est._heads(part); logvar = bound_logvar(raw, est.logvar, est.logvar_cap)
-            terms = elbo_terms(mu, logvar, est._responsibilities(mu), *est._mixture())
-            total += len(part)*(sum(terms.values())+reconstruction_loss(part, est._decode(mu), est.likelihood_)).item()
+            for _ in range(draws):
+                z = mu+torch.randn(mu.shape, generator=g).to(mu)*(.5*logvar).exp()
+                terms = elbo_terms(mu, logvar, est._responsibilities(z), *est._mixture())
+                total += len(part)*(sum(terms.values())+reconstruction_loss(part, est._decode(z), est.likelihood_)).item()/draws
     return total/len(x)
