@@ -418,7 +418,7 @@ def test_bad_parameters(kw, says):
 def test_presets():
     p = ContrastiveDEC.paper('cifar10')
     assert (p.n_clusters, p.alpha, p.beta, p.gamma, p.temperature, p.dof)==(10, 20, .1, .1, .5, 1)
-    assert (p.epochs, p.batch_size, p.lr, p.projection, p.warmup, p.schedule)==(1000, 128, 3e-4, 128, 0, 'constant')
+    assert (p.epochs, p.batch_size, p.lr, p.projection, p.warmup, p.schedule)==(2000, 128, 3e-4, 128, 0, 'constant')
     net = p._build((3, 32, 32))
     assert [m.out_features for m in net['projection'] if hasattr(m, 'out_features')]==[512, 128]
     assert net['cluster'].points.shape==(10, 512) and p._recipe.name=='simclr-0.5'

@@ -266,7 +266,7 @@ def note_centers(est, z):
     if problem: note_collapse(est, problem)
 
 PAPER = { # data -> clusters, epochs, encoder, recipe
-    'cifar10':(10,1000,'resnet34','simclr-0.5'), 'imagenet10':(10,2000,'resnet34-imagenet','simclr-1'),
+    'cifar10':(10,2000,'resnet34','simclr-0.5'), 'imagenet10':(10,2000,'resnet34-imagenet','simclr-1'),
     'imagenet-dogs':(15,2000,'resnet34-imagenet','simclr-1'), 'tiny-imagenet':(200,2000,'resnet34-pool','simclr-0.5')}
 
 # %% ../../nbs/methods/56_contrastive_dec.ipynb #4215f941

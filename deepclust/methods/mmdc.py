@@ -50,7 +50,7 @@ def relabel(
     centers:Tensor, # (k, d) of the mixture, where k-means starts
     held:Tensor, # (n,) component whose target each sample holds now
 )->Tensor: # (n,) new component
-    "k-means on the outputs, its clusters named by greatest overlap with what is held (MMDC, section 3.5)"
+    "k-means on the outputs (MMDC, section 3.5), its clusters named by greatest overlap with what is held"
     labels = lloyd(z, centers[None]).labels[0]
     k = len(centers); overlap = torch.zeros(k, k, dtype=torch.int64, device=z.device)
     overlap.view(-1).index_add_(0, labels*k+held, torch.ones_like(labels))
@@ -160,7 +160,7 @@ class MMDC(ImageMethod):
     def paper(cls,
         data:str='cifar10', # 'mnist', 'cifar10', 'cifar100-20', 'stl10', 'imagenet10' or 'tiny-imagenet'
     ): # an unfitted instance
-        "The hyper-parameters of the thesis, section 4.2"
+        "The hyper-parameters of the thesis, section 4.2; refinement on MNIST and the order of passes as in the released code"
         check_choice(data, 'data', PAPER)
         k,recipe,wd = PAPER[data]
         if data=='mnist': how = dict(epochs=50, decay=.1, rotation=False, refine=.4, encoder='vgg')
