@@ -106,12 +106,14 @@ def read_features(
 
 def features_note(
     model:str|Path, # run folder, or the model inside it
-)->dict|None: # encoder, weights, n, d, data; None where the model was fitted on the data as they are
+)->dict|None: # encoder (None: the pictures themselves), weights, n, d, asked, data, why; None where no features were asked for
     "Where the features of a run came from"
-    folder = Path(model).expanduser(); run = folder.parent if folder.name=='model' else folder
-    if not (run/'features.json').exists(): return None
-    note = json.loads((run/'features.json').read_text())
-    return note if note.get('encoder') else None
+    folder = Path(model).expanduser()
+    file = (folder.parent if folder.name=='model' and (folder/'model.json').exists() else folder)/'features.json'
+    if not file.exists(): return None
+    try: note = json.loads(file.read_text()); note['encoder'],note['asked'],note['data'],note['why']; return note
+    except (ValueError,TypeError,KeyError):
+        raise ValueError(f'{file} cannot be read, it is damaged: fit again, with --overwrite or another --out') from None
 
 def encode(
     data, # `Data`
@@ -283,6 +285,8 @@ def draw_embedding(
 # %% ../nbs/90_cli.ipynb #fff3f957
 RUN_FILES = ('model','labels.csv','history.jsonl','clusters.png','embedding.png','summary.json')
 
+def _started(out)->bool: return any(Path(out).glob('checkpoints/init-*/step-*'))
+
 def check_run_folder(
     out:str|Path, # the run folder
     resume:bool=False, # whether to go on with what is there
@@ -290,7 +294,7 @@ def check_run_folder(
 ):
     "An existing run is neither overwritten nor resumed by accident"
     out = Path(out)
-    model,started = (out/'model'/'model.json').exists(),any(out.glob('checkpoints/init-*/step-*'))
+    model,started = (out/'model'/'model.json').exists(),_started(out)
     if resume and overwrite: raise ValueError('--resume goes on with a run and --overwrite discards it: give one of them')
     if resume and model and not started: raise ValueError(f'--resume: {out} has no checkpoints; use another --out, or --overwrite')
     if out.exists() and not out.is_dir(): raise ValueError(f'--out {out} is a file: give a folder')
@@ -337,6 +341,12 @@ def _texts(caught)->list:
     users = [w for w in caught if issubclass(w.category, UserWarning) and type(w.message).__name__!='CollapseWarning']
     return list(dict.fromkeys(_as_options(str(w.message)) for w in users if 'time budget ended' not in str(w.message)))
 
+def _collapse(est, k)->list:
+    "What the fit noted of collapse, and what its labels show"
+    from deepclust.metrics import collapse_report
+    noted = [e['text'] for e in getattr(getattr(est,'history_',None),'events',()) if e['event']=='collapse']
+    return [f'the clustering collapsed: {text}' for text in dict.fromkeys(noted+collapse_report(est.labels_, k))]
+
 def _as_options(text)->str:
     "The library's messages in the words of the command line"
     words = (("on_error='skip'",'--on-error skip'), ('; see .skipped',''), ('resume=True','--resume'), ('another folder','another --out'))
@@ -352,10 +362,11 @@ def _checksum(data)->int:
 def _kept_features(args, data, out):
     "Features of the run that is resumed, and their note; None where there are none"
     import numpy as np
-    if not (args.resume and (out/'features.json').exists()): return None
-    note = json.loads((out/'features.json').read_text())
-    if note['asked']!=args.features:
-        raise ValueError(f'--resume: the run began with --features {note["asked"]}; go on with the same, or use another --out')
+    note = features_note(out) if args.resume else None; began = note and note['asked']
+    if began!=args.features and (note or args.resume and _started(out)):
+        how = f'with --features {began}' if began else 'without --features'
+        raise ValueError(f'--resume: the run began {how}; go on as it began, or use another --out')
+    if note is None: return None
     if note['data']!=_checksum(data):
         raise ValueError(f'--resume: the features in {out} are of other pictures; use another --out, or --overwrite')
     return (np.load(out/'features.npy') if note['encoder'] else None),note
@@ -374,14 +385,13 @@ def _features(args, data, out):
     return z,note|dict(asked=args.features, data=_checksum(data), why=why),why
 
 def _keep_features(args, out, z, note):
-    "Write the features before what is made of them; a model of other features goes"
+    "Write the features before what is made of them"
     import numpy as np
     from deepclust.core import atomic_write
-    if args.resume and (out/'features.json').exists(): return
-    _clear(out, (*FEATURE_FILES,*(['model'] if note else []))); raw = io.BytesIO()
-    if note is None: return
+    if args.resume and (note is None or (out/'features.json').exists()): return
+    raw = io.BytesIO(); _clear(out, FEATURE_FILES) # of a fit that was refused
     if z is not None: np.save(raw, z); atomic_write(out/'features.npy', raw.getvalue())
-    atomic_write(out/'features.json', json.dumps(note, indent=1))
+    if note is not None: atomic_write(out/'features.json', json.dumps(note, indent=1))
 
 def _as_vectors(data, z):
     "The same samples as vectors"
@@ -444,19 +454,17 @@ def _explain(out, data)->dict:
             'checkpoints':'to go on from with --resume; may be deleted when finished'}
 
 # %% ../nbs/90_cli.ipynb #78bca122
-def _report(argv, est, data, k, rows, skipped, missing, notes, out):
+def _report(argv, est, data, rows, skipped, missing, notes, out):
     "Print the result"
-    from deepclust.metrics import collapse_report
     print('\n'+summary_table(rows))
     for name,why in skipped.items():
         if why!='it is the method itself': print(f'{name} was not run: {why}')
-    known = 0 if data.y is None else int((data.y>=0).sum())
+    known,sizes = 0 if data.y is None else int((data.y>=0).sum()),rows[0]['sizes']
     some = '' if known==len(data) else f' of {known:,} samples'
     if known: print(f'\nThe labels{some} were used for these scores only; no method has seen them.')
     drawn = [f for f in ('clusters.png','embedding.png') if f not in missing]
     if not known: print(f'\nNo labels, so nothing to score: judge by {" and ".join([*drawn,"the sizes"])}.')
-    if k<=40: print(f'{rows[0]["method"]}, samples per cluster:', ', '.join(f'{j}: {s:,}' for j,s in enumerate(rows[0]['sizes'])))
-    for text in collapse_report(est.labels_, k): print(f'warning: the clustering collapsed: {text}')
+    if len(sizes)<=40: print(f'{rows[0]["method"]}, samples per cluster:', ', '.join(f'{j}: {s:,}' for j,s in enumerate(sizes)))
     for text in notes: print(f'warning: {text}')
     if not getattr(est,'finished_',True):
         print(f'\nThe time budget ended before training did; the labels are usable, not final. Go on with:\n  {resume_command(argv, out)}')
@@ -481,12 +489,25 @@ def _describe(args, cls, data, k, z, note, why, own):
         more = '' if args.features else '; --features auto lets a pretrained network look first'
         print(f'note    {cls.__name__} clusters raw pixels: similar-looking pictures will be found together, not similar objects{more}')
 
-def _fit_or_stop(est, data, options, argv, out):
-    "Fit; where somebody stops it, say how to go on"
-    try: return _timed(est, data, options)
-    except KeyboardInterrupt:
-        if any(out.glob('checkpoints/init-*/step-*')): print(f'\nGo on with:\n  {resume_command(argv, out)}', file=sys.stderr)
+    if METHODS[cls.__name__].labels!='none':
+        print(f'note    {cls.__name__} can learn from known labels or pairs; here it gets none, labels only score: give it some in Python')
+
+def _move(files, a, b):
+    b.mkdir(parents=True, exist_ok=True)
+    for f in files: (a/f).rename(b/f)
+
+def _fit_or_stop(args, est, data, options, argv, out, z, note):
+    "Fit; say how to go on where somebody stops it; a fit that never began brings back what --overwrite had put aside"
+    gone = ['checkpoints',*FEATURE_FILES,*(['model'] if note or (out/'features.json').exists() else [])]
+    had,old = [f for f in gone if args.overwrite and (out/f).exists()],out/'.before'
+    if had: _clear(out, ['.before']); _move(had, out, old)
+    try: _keep_features(args, out, z, note); return _timed(est, data, options)
+    except BaseException as e:
+        begun = _started(out)
+        if had and not begun: _clear(out, gone[:3]); _move(had, old, out)
+        if begun and isinstance(e, KeyboardInterrupt): print(f'\nGo on with:\n  {resume_command(argv, out)}', file=sys.stderr)
         raise
+    finally: _clear(out, ['.before'])
 
 # %% ../nbs/90_cli.ipynb #f051494d
 def _run_fit(args, argv)->int:
@@ -504,27 +525,25 @@ def _run_fit(args, argv)->int:
     options = _fit_options(est, args, out)
     z,note,why = _features(args, shown, out)
     data = shown if z is None else _as_vectors(shown, z); _describe(args, cls, shown, k, z, note, why, name is None)
-    if args.overwrite: _clear(out, ['checkpoints'])
-    _keep_features(args, out, z, note)
     _say(args, f'fitting {cls.__name__}')
-    seconds,notes = _fit_or_stop(est, data, options, argv, out)
+    seconds,notes = _fit_or_stop(args, est, data, options, argv, out, z, note)
     _clear(out, RUN_FILES); est.save(out/'model')
     proba = est.predict_proba(data) if hasattr(est,'predict_proba') else None
     write_labels(out/'labels.csv', est.labels_, proba, data.paths)
     if hasattr(est,'history_'): atomic_write(out/'history.jsonl', est.history_.to_jsonl())
     rows,skipped = _run_baselines(args, est, data, k, baselines)
     rows = [result_row(cls.__name__, est.labels_, data.y, k, seconds), *rows]
-    missing,notes = _draw(args, est, data, shown, proba, k, out, name or data.name),_texts(caught)+notes
+    missing = _draw(args, est, data, shown, proba, k, out, name or data.name); notes = _texts(caught)+notes+_collapse(est, k)
     summary = _summary(args, argv, est, shown, k, rows, skipped, missing, notes, name or data.name, note)
     atomic_write(out/'summary.json', json.dumps(summary, indent=1, default=str))
-    _report(argv, est, data, k, rows, skipped, missing, notes, out)
+    _report(argv, est, data, rows, skipped, missing, notes, out)
     return 0
 
 # %% ../nbs/90_cli.ipynb #2978fd97
-def _seen_alike(args, data, note, est):
+def _seen_alike(args, data, note):
     "New data as the model saw its training data: pictures through the same network"
     if args.features: return _as_vectors(data, read_features(args.features, len(data)))
-    if note is None or not data.is_images: return data
+    if not (note and note['encoder'] and data.is_images): return data
     if note['encoder']=='file':
         raise ValueError(f'the model was fitted on features of your own ({note["weights"]}): '
                          'give those of the new pictures, --features NEW.npy')
@@ -539,7 +558,7 @@ def _run_predict(args, argv)->int:
     if path is not None and path.is_dir() and len(est.input_shape_)==3: args.image_size = args.image_size or est.input_shape_[1:]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        data = _read_data(args, name, path); x = _seen_alike(args, data, note, est); proba = est.predict_proba(x)
+        data = _read_data(args, name, path); x = _seen_alike(args, data, note); proba = est.predict_proba(x)
     write_labels(out, labels := proba.argmax(1), proba, data.paths)
     row = result_row(type(est).__name__, labels, data.y, proba.shape[1], 0)
     print(f'data    {repr(data)[5:-1]}\nmodel   {type(est).__name__}, k = {proba.shape[1]}')
@@ -560,7 +579,8 @@ def _run_methods(args, argv)->int:
     "`deepclust methods`"
     rows = [[m.name,m.input,m.labels,m.line] for m in METHODS.values()]
     print(text_table(['method','input','labels','what it does'], rows, left=(0,1,2,3)))
-    print('\ninput: vectors (images count as raw pixels) or images; labels: none, some (a few known) or pairs (same or different cluster)')
+    print('\ninput: vectors (images count as raw pixels) or images; labels: none, some (a few known) or pairs (same or different cluster),'
+          ' which are given in Python: fit sees none here')
     return 0
 
 # %% ../nbs/90_cli.ipynb #01fada39
@@ -578,7 +598,7 @@ _FIT = '''examples:
   deepclust fit --data usps --paper usps --time-budget 600      then the same with --resume
 
 FILE.npy holds vectors (n, d) or images (n, h, w), (n, h, w, c), (n, c, h, w); FILE.npz an array x and, if known, y.
-A folder holds images of any sizes. Labels (y, or one sub-folder per class) are only used to score the result.
+A folder holds images of any sizes. Labels (y, or a sub-folder per class) only score the result, also of methods that could learn from them.
 --features auto takes torchvision's resnet50, or another network whose weights are already here; where none can be had, it says so and
 clusters the pixels. Pictures are read again at the size of that network, whatever --image-size says.'''
 _PREDICT = '''examples:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from deepclust import cli, data, features, registry
-from deepclust.base import DeepClusterer
+from deepclust.base import DeepClusterer, note_collapse
 from deepclust.cli import main
 from deepclust.train import Stage, make_optimizer
 
@@ -127,6 +127,24 @@ def test_collapse_is_said(capsys):
     np.save('x.npy', X)
     assert fit('--data', 'x.npy', '--k', 2, '--method', 'KMeans', '--out', 'r')==0
     assert 'collapsed' in (out := capsys.readouterr().out) and 'holds 99.0% of 100 samples' in out
+    assert 'collapsed: cluster' in (said := json.loads(Path('r/summary.json').read_text())['warnings'])[0] and len(said)==1
+
+
+def test_what_a_fit_noted_of_collapse_is_kept(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(Tiny, '_finish', lambda self, z, q: note_collapse(self, 'all centres are one'))
+    assert main([*tiny, '--out', 'r'])==0
+    assert capsys.readouterr().out.count('warning: the clustering collapsed: all centres are one')==1
+    assert json.loads(Path('r/summary.json').read_text())['warnings']==['the clustering collapsed: all centres are one']
+
+
+@pytest.mark.parametrize('method', ['SeededKMeans', 'KMeans'])
+def test_labels_never_enter_a_fit(vectors, capsys, method):
+    y = np.full(60, -1)
+    y[:3] = 0, 1, 2                                                      # of one blob: to learn from them would change the result
+    np.savez('y.npz', x=vectors, y=y)
+    assert fit('--data', 'y.npz', '--k', 3, '--method', method, '--out', 'r')==0
+    assert sorted(json.loads(Path('r/summary.json').read_text())['sizes'])==[20, 20, 20]
+    assert ('SeededKMeans can learn from known labels or pairs; here it gets none' in capsys.readouterr().out)==(method!='KMeans')
 
 
 def test_baselines_are_skipped_above_their_limit(vectors, monkeypatch, capsys):
@@ -275,6 +293,49 @@ def test_features_are_kept_for_resuming(tiny, photos, hub, capsys):
     Image.new('RGB', (40, 40)).save('pics/00.png')
     assert 'features in r are of other pictures' in error(capsys, *args, '--resume')
     assert main([*args[:-len(FAST)-2], *FAST, '--overwrite'])==0 and not Path('r/features.json').exists()
+
+
+def test_resume_with_other_features_touches_nothing(tiny, photos, capsys):
+    np.save('z.npy', np.eye(12, 5, dtype='float32'))
+    args = ['fit', *map(str, photos[:4]), '--method', 'Tiny', '--out', 'r', *FAST]
+    assert main([*args, '--time-budget', '0'])==0
+    before = {f: f.read_bytes() for f in Path('r').rglob('*') if f.is_file()}
+    capsys.readouterr()
+    assert 'the run began without --features; go on as it began' in error(capsys, *args, '--resume', '--features', 'z.npy')
+    assert 'epochs is 9 here and 6 there' in error(capsys, *args, '--resume', '--set', 'epochs=9')
+    assert {f: f.read_bytes() for f in Path('r').rglob('*') if f.is_file()}==before
+    assert main(['predict', '--model', 'r', '--data', 'pics', '--out', 'p.csv'])==0 and main([*args, '--resume'])==0
+
+
+def test_overwrite_by_a_fit_that_never_began_touches_nothing(tiny, photos, capsys):
+    for name in ('z', 'w'): np.save(f'{name}.npy', np.eye(12, 5, dtype='float32')*(1+(name=='w')))
+    args = ['fit', *map(str, photos[:4]), '--method', 'Tiny', '--out', 'r', *FAST]
+    assert main([*args, '--features', 'z.npy', '--time-budget', '0'])==0
+    before = {f: f.read_bytes() for f in Path('r').rglob('*') if f.is_file()}
+    capsys.readouterr()
+    again = [*args, '--features', 'w.npy', '--overwrite', '--checkpoint']
+    assert 'epochs' in error(capsys, *again, '--set', 'epochs=-1')
+    assert main([*again, '--set', 'interrupt=true'])==130
+    assert {f: f.read_bytes() for f in Path('r').rglob('*') if f.is_file()}==before
+    assert main([*args, '--overwrite'])==0 and not {'.before', 'checkpoints', 'features.json'} & {f.name for f in Path('r').iterdir()}
+
+
+def test_features_of_a_refused_fit_do_not_stay(photos):
+    np.save('z.npy', np.eye(12, 5, dtype='float32'))
+    assert main([*map(str, ['fit', *photos]), *FAST, '--features', 'z.npy', '--set', 'n_init=0'])==2 and Path('r/features.json').exists()
+    assert fit(*photos)==0 and cli.features_note('r') is None
+    assert main(['predict', '--model', 'r', '--data', 'pics', '--out', 'p.csv'])==0
+
+
+def test_features_note(here):
+    kept = dict(encoder=None, asked='auto', data=1, why='')
+    for f in ('model/features.json', 'run/features.json', 'run/model/model.json'): (here/f).parent.mkdir(parents=True, exist_ok=True)
+    for f in ('model', 'run'): (here/f/'features.json').write_text(json.dumps(kept))
+    (here/'run/model/model.json').write_text('{}')
+    assert cli.features_note('model')==cli.features_note('run')==cli.features_note('run/model')==kept      # also where --out is 'model'
+    for text in ('{"encoder": ', '{}', '[]'):
+        (here/'run/features.json').write_text(text)
+        with pytest.raises(ValueError, match='run/features.json cannot be read'): cli.features_note('run')
 
 
 # ---- mistakes
