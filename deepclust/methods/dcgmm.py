@@ -361,8 +361,7 @@ class DCGMM(VaDE):
         if self.pretrain=='contrastive': net['projection'] = mlp((self.embedding_dim,128,128))
         return net
     def _training_recipe(self): return 'auto' if self.recipe=='auto' and self.constraints!='augment' else None # else the links bring views
-    def _criterion(self, x):
-        return super()._criterion(x)+(broken_links(self, x) if isinstance(self._links, PairLinks) else 0.)
+    def _criterion(self, x): return super()._criterion(x)+(broken_links(self, x) if isinstance(self._links, PairLinks) else 0.)
     def _pair_seed(self): return self.random_state if isinstance(self.random_state,(int,np.integer)) else 0 # the same when a fit is resumed
     def _supervise(self, n, y, constraints):
         for name in ('must_link_','cannot_link_'): self.__dict__.pop(name, None)
