@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENCODERS', 'NoWeights', 'encoder_names', 'hub_file', 'cached_weights', 'unreachable', 'fetch_weights', 'read_state',
-           'without_classifier', 'FrozenEncoder', 'load_encoder', 'read_batches', 'extract_features']
+           'put_weights', 'without_classifier', 'FrozenEncoder', 'load_encoder', 'read_batches', 'extract_features']
 
 # %% ../nbs/27_features.ipynb #b19980de
 import contextlib,socket,sys
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from .core import check_choice,check_float,check_int,get_device
+from .core import CheckpointError,check_choice,check_float,check_int,check_pixels,get_device
 from .data import Data,as_data
 
 # %% ../nbs/27_features.ipynb #afbb3725
@@ -78,13 +78,34 @@ def fetch_weights(
         raise NoWeights(f'the download of {weights} from {urlparse(weights.url).netloc} failed ({e})') from e
     finally: socket.setdefaulttimeout(before)
 
+# %% ../nbs/27_features.ipynb #5d0c7be1
 def read_state(
     file:str|Path, # written by torch.save(net.state_dict(), …), or .safetensors
 )->dict: # name -> tensor
     "A state dict from a file of yours"
     if not Path(file).is_file():
         raise FileNotFoundError(f'there is no {file}: pass a file written by torch.save(net.state_dict(), …), or the name of weights')
-    return load_file(file) if Path(file).suffix=='.safetensors' else torch.load(file, map_location='cpu', weights_only=True)
+    try: state = load_file(file) if Path(file).suffix=='.safetensors' else torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as e:
+        raise CheckpointError(f'{file} cannot be read ({type(e).__name__}): it is damaged, or holds more than weights; '
+                              'write it anew by torch.save(net.state_dict(), …)') from e
+    if isinstance(state, dict) and state and all(isinstance(v, torch.Tensor) for v in state.values()): return state
+    raise CheckpointError(f'{file} holds no state dict, but {type(state).__name__} of other things: write torch.save(net.state_dict(), …)')
+
+def put_weights(
+    net:nn.Module, # changed in place
+    state:dict, # name -> tensor
+    name:str, # of the network
+    source:str, # of the weights
+)->nn.Module: # `net`
+    "Weights into a network, or in one sentence why they do not fit"
+    try: net.load_state_dict(state)
+    except RuntimeError as e:
+        here = net.state_dict(); every = {**here,**state}
+        wrong = [k for k in every if k not in state or k not in here or state[k].shape!=here[k].shape]
+        raise CheckpointError(f'the weights {source} are not those of {name}: {len(wrong)} of {len(every)} tensors are missing, unknown '
+                              f'or of another size, such as {wrong[0]!r}; pass the name of the network they belong to') from e
+    return net
 
 # %% ../nbs/27_features.ipynb #a289cadf
 def without_classifier(
@@ -127,7 +148,7 @@ def load_encoder(
     elif weights is None: name,chosen = cached_weights(pick) or (pick[0],every.DEFAULT)
     else: chosen = every[check_choice(weights, 'weights', every.__members__)]
     state = read_state(weights) if file else fetch_weights(chosen, timeout_s)
-    net = models.get_model(name, weights=None); net.load_state_dict(state)
+    net = put_weights(models.get_model(name, weights=None), state, name, Path(weights).name if file else chosen.name)
     return FrozenEncoder(without_classifier(net), chosen.transforms(), name, Path(weights).name if file else chosen.name)
 
 # %% ../nbs/27_features.ipynb #93f335d2
@@ -154,6 +175,7 @@ def extract_features(
     "Images to vectors, once, by a network that is not trained further"
     check_int(batch_size, 'batch_size', low=1); data,dev = X if isinstance(X, Data) else as_data(X),get_device(device)
     if not data.is_images: raise ValueError(f'X are vectors of {data.x.shape[1]} numbers, not images: cluster them as they are')
+    check_pixels(data.x)
     net = encoder if isinstance(encoder, nn.Module) else load_encoder(encoder, timeout_s=timeout_s)
     frozen,modes,out = isinstance(net, FrozenEncoder),{m:m.training for m in net.modules()},[]
     net.to(dev).eval()

@@ -12,7 +12,7 @@ from dataclasses import dataclass,field
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score,silhouette_score
-from .core import check_choice,check_finite,check_int
+from .core import as_seed,check_choice,check_finite,check_int
 from .methods.shallow import KMeans
 from .viz import style
 
@@ -91,9 +91,10 @@ class KChoice:
     best:dict = field(default_factory=dict) # criterion -> k
 
     def table(self)->str: # markdown
-        "A row per k, the proposals in bold"
+        "A row per k, the proposals in bold; one for k = 1, whose prediction strength is 1, where that is proposed"
         mark = lambda c,k,v: f'**{v:.3f}**' if self.best[c]==k else f'{v:.3f}'
-        rows = [[str(k),*(mark(c,k,self.values[c][i]) for c in self.best)] for i,k in enumerate(self.ks)]
+        one = [['1',*('**1.000**' if self.best[c]==1 else '' for c in self.best)]] if 1 in self.best.values() else []
+        rows = one+[[str(k),*(mark(c,k,self.values[c][i]) for c in self.best)] for i,k in enumerate(self.ks)]
         return '\n'.join('| '+' | '.join(r)+' |' for r in [['k',*self.best],['---']*(1+len(self.best)),*rows])
     def plot(self): # matplotlib Figure
         "Every criterion over k, its proposal marked"
@@ -108,7 +109,7 @@ class KChoice:
 # %% ../nbs/80_selection.ipynb #a1fbb68d
 def measure_k(make, X, criteria, repeats, sample, seed)->dict:
     "Every criterion at one k: a number, or (repeats,) of them"
-    m = make(seed).fit(X); out,rng = {},np.random.default_rng((seed,2))
+    m = make(0).fit(X); out,rng = {},np.random.default_rng((seed,2))
     i = np.sort(rng.permutation(len(X))[:sample]); few = len(np.unique(m.labels_[i]))
     if 'silhouette' in criteria: out['silhouette'] = silhouette_score(X[i], m.labels_[i]) if 1<few<len(i) else 0.
     if 'elbow' in criteria:
@@ -117,6 +118,15 @@ def measure_k(make, X, criteria, repeats, sample, seed)->dict:
     if 'stability' in criteria: out['stability'] = stability(make, X, repeats=repeats, seed=seed)
     if 'strength' in criteria: out['strength'] = split_strength(make, X, repeats, seed)
     return out
+
+def which_criteria(criteria, ks:list)->tuple:
+    "Known ones, each once, without the elbow where the curve has only its ends"
+    asked = dict.fromkeys((criteria,) if isinstance(criteria,str) else criteria)
+    known = [check_choice(c,'criteria',CRITERIA) for c in asked]
+    if not known: raise ValueError(f'criteria={criteria!r} is empty: name one of {", ".join(CRITERIA)} or several')
+    used = tuple(c for c in known if c!='elbow' or len(ks)>2)
+    if not used: raise ValueError(f'the elbow needs at least three numbers of clusters, and ks={ks}: try more of them')
+    return used
 
 def propose(ks, found, criteria)->KChoice:
     "From measurements to proposals"
@@ -137,20 +147,21 @@ def choose_k(
     ks:Iterable=range(2,16), # numbers of clusters to try, each >= 2
     *,
     method=None, # an estimator with n_clusters, fit, labels_ and predict; None: k-means, which is quick
-    criteria:tuple=CRITERIA, # which of them
+    criteria:tuple=CRITERIA, # which of them; the elbow only where there are three k or more
     repeats:int=8, # parts of the data that each k is tried on
-    sample:int=4000, # samples for the silhouette, whose cost is their square
-    random_state:int=0, # seed
+    sample:int=4000, # samples for the silhouette, two a cluster or more; it costs their square
+    random_state=0, # seed: an integer, a numpy RandomState or Generator, or None for another one each time
 )->KChoice:
     "Cluster with several k and ask four label-free criteria which is best"
     X = check_finite(np.asarray(X,np.float32), 'X'); ks = sorted({check_int(k,'ks',low=2) for k in ks})
     if X.ndim!=2: raise ValueError(f'X has shape {X.shape}: pass (n, d) vectors, such as model.transform(images)')
     if not ks or 2*ks[-1]>len(X): raise ValueError(f'ks={ks} needs at least two samples a cluster, and X has {len(X)}')
-    for c in criteria: check_choice(c,'criteria',CRITERIA)
-    check_int(repeats,'repeats',low=1); base = KMeans(n_init=4) if method is None else method
+    criteria,seed = which_criteria(criteria, ks),as_seed(random_state)
+    check_int(repeats,'repeats',low=1); check_int(sample,'sample',low=2*ks[-1] if 'silhouette' in criteria else 1)
+    base = KMeans(n_init=4) if method is None else method
     if not hasattr(base,'predict') or 'n_clusters' not in base.get_params():
         raise TypeError(f'{type(base).__name__} has no predict or no n_clusters: pass a method that labels new samples')
     def maker(k):
         seeded = {'random_state'} & set(base.get_params())
-        return lambda seed: clone(base).set_params(n_clusters=k, **{p:random_state+seed for p in seeded})
-    return propose(ks, [measure_k(maker(k), X, criteria, repeats, sample, random_state) for k in ks], criteria)
+        return lambda i: clone(base).set_params(n_clusters=k, **{p:(seed+i)%2**32 for p in seeded}) # scikit-learn's seeds end there
+    return propose(ks, [measure_k(maker(k), X, criteria, repeats, sample, seed) for k in ks], criteria)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TEAM', 'weighted_sum', 'make_optimizer', 'guarded_step', 'constant', 'cosine', 'drops', 'ramp', 'Stage', 'History',
-           'flatten', 'unflatten', 'save_checkpoint', 'read_checkpoint', 'load_checkpoint', 'Alone', 'Loop']
+           'flatten', 'unflatten', 'abandoned', 'save_checkpoint', 'read_checkpoint', 'load_checkpoint', 'Alone',
+           'Loop']
 
 # %% ../nbs/50_train.ipynb #42de36ba
 import json,os,shutil,time
@@ -117,7 +118,7 @@ class History:
     "What happened: a row per epoch, events, snapshots of labels and embeddings"
     def __init__(self,
         rows=(), # dicts, one per epoch
-        events=(), # dicts: stopped early, collapse
+        events=(), # dicts: stopped early, collapse, a restart that diverged
         snapshots=None, # epoch -> dict of arrays
     ):
         self.rows,self.events,self.snapshots = list(rows),list(events),dict(snapshots or {})
@@ -134,6 +135,7 @@ class History:
         log:bool=False, # logarithmic y axis
     ): # the Axes
         "Curves over epochs; stages stand one after the other"
+        if not self.rows: raise ValueError('the history has no epochs, so there is nothing to plot: fit with epochs of at least 1')
         from deepclust.viz import plot_history
         fixed = {'stage','epoch','step','lr','skipped','seconds','samples'}
         names = names or [c for c in self.columns if c not in fixed and not c.startswith('weight_')]
@@ -168,6 +170,18 @@ def unflatten(
     return {k:unflatten(v,tensors) for k,v in tree['$d']}
 
 # %% ../nbs/50_train.ipynb #4c0266f0
+def abandoned(
+    tmp:Path, # of a checkpoint that was not completed
+)->bool:
+    "Whether the process that was writing `.tmp-STEP-PID` is this one or no more; names of old had no PID"
+    pid = tmp.name.split('-')[2:]
+    if not pid or pid==[str(os.getpid())]: return True
+    if os.name!='posix': return False # where signal 0 is no question
+    try: os.kill(int(pid[0]), 0)
+    except ProcessLookupError: return True
+    except (OSError,ValueError,OverflowError): pass # somebody else's process, or somebody else's file
+    return False
+
 def save_checkpoint(
     folder:str|Path, # made when missing
     state:dict, # nested, see `flatten`
@@ -177,7 +191,7 @@ def save_checkpoint(
 )->Path: # the new checkpoint
     "Write `state` atomically, in shards"
     folder,tensors = Path(folder),{}; tree = flatten(state, tensors)
-    tmp,dst = folder/f'.tmp-{step:09d}',folder/f'step-{step:09d}'
+    tmp,dst = folder/f'.tmp-{step:09d}-{os.getpid()}',folder/f'step-{step:09d}'
     shutil.rmtree(tmp, ignore_errors=True); tmp.mkdir(parents=True)
     shards,size = [{}],0
     for k,t in tensors.items():
@@ -193,7 +207,7 @@ def save_checkpoint(
     old = folder/f'.old-{step:09d}'; shutil.rmtree(old, ignore_errors=True)
     if dst.exists(): os.replace(dst, old)
     os.replace(tmp, dst); steps = sorted(folder.glob('step-*')); at = steps.index(dst)
-    gone = [*folder.glob('.old-*'), *folder.glob('.tmp-*'), *steps[:max(0,at+1-keep)], *steps[at+1:]]
+    gone = [*folder.glob('.old-*'), *filter(abandoned, folder.glob('.tmp-*')), *steps[:max(0,at+1-keep)], *steps[at+1:]]
     for p in gone: shutil.rmtree(p, ignore_errors=True)
     return dst
 
@@ -302,6 +316,10 @@ def save(loop:Loop):
     t = time.monotonic(); save_checkpoint(loop.folder, snapshot_state(loop), loop.step)
     loop.last_save = time.monotonic(); loop.save_cost = loop.last_save-t
 
+def give_up(loop:Loop, error:DivergedError, **more):
+    "Close a run that diverged, so that it is not tried again when its fit is resumed"
+    loop.history.events.append(dict(event='diverged', step=error.step, text=str(error), **more)); loop.finished = True; save(loop)
+
 def restore(loop:Loop, s:dict):
     "Put a checkpoint back; `CheckpointError` where it belongs to another run"
     old,new = s['fingerprint'],json.loads(json.dumps(loop.fingerprint))
@@ -313,7 +331,8 @@ def restore(loop:Loop, s:dict):
     loop.at,loop.step,loop.finished,loop.history = s['at'],s['step'],s['finished'],History(**s['history'])
     to = lambda v: v.to(loop.device) if isinstance(v,Tensor) else v
     loop.sums = s['sums'] and {k:{n:to(v) for n,v in d.items()} for k,d in s['sums'].items()}
-    loop.skips = {k:to(v) for k,v in s['skips'].items()}
+    row = lambda v: v if isinstance(v,dict) else dict(n=v, since=s['step']-v+1, names=[], bad=torch.zeros(0)) # once a mere count
+    loop.skips = {k:{n:to(v) for n,v in row(d).items()} for k,d in s['skips'].items()}
     torch.set_rng_state(s['rng']); loop.generator.set_state(s['generator'])
     if s['cuda_rng'] is not None and loop.device.type=='cuda': torch.cuda.set_rng_state(s['cuda_rng'], loop.device)
 
@@ -343,19 +362,19 @@ def run_epoch(loop:Loop, stage:Stage, epoch:int)->bool:
     if loop.at['batch']==0:
         stage.before_epoch(epoch); loop.team.level(loop, stage)
         loop.sums = dict(loss={}, count={}, weight={}, total=dict(samples=0, seconds=0., skipped=torch.zeros((), device=loop.device)))
-    loop.net.train(); losses = {}
+    loop.net.train()
     per,gen = stage.steps_per_epoch,generator(derive_seed(loop.seed, stage.name, epoch), loop.device)
     for i,(pass_,batch) in enumerate(stage.batches(epoch, gen)):
         if i<loop.at['batch']: continue
         factor = stage.lr_factor((epoch+(i/per if per else 0))/stage.epochs)
         for g,lr in zip(stage.opt.param_groups, stage.base_lr): g['lr'] = lr*factor
-        losses = run_step(loop, stage, pass_, batch)
+        run_step(loop, stage, pass_, batch)
         loop.step += 1; loop.at.update(batch=i+1, step=loop.at['step']+1)
-        if loop.step%50==0: check_diverged(loop, stage, losses)
+        if loop.step%50==0: check_diverged(loop, stage)
         if loop.budget is not None and loop.team.any(time.monotonic()-loop.start>loop.budget):
             loop.sums['total']['seconds'] += time.monotonic()-t0; return False
     loop.team.level(loop); total = loop.sums['total']; total['seconds'] += time.monotonic()-t0
-    if loop.at['batch']: check_diverged(loop, stage, losses, whole=total['skipped'].item()==loop.at['batch'])
+    if loop.at['batch']: check_diverged(loop, stage, whole=total['skipped'].item()==loop.at['batch'])
     mean = {k:(v/loop.sums['count'][k]).item() for k,v in loop.sums['loss'].items()}
     weights = {f'weight_{k}':v for k,v in loop.sums['weight'].items()}
     loop.history.rows.append(dict(stage=stage.name, epoch=epoch+1, step=loop.step, lr=stage.opt.param_groups[0]['lr'], **mean, **weights,
@@ -377,7 +396,7 @@ def run_step(loop:Loop, stage:Stage, pass_:str, batch)->dict:
         stage.opt.zero_grad(set_to_none=True); total.backward()
         total,losses = loop.team.average(stage.opt, total, losses)
         skip = guarded_step(stage.opt, total, loop.clip)
-    loop.skips[pass_] = (loop.skips.get(pass_,0)+1)*skip
+    note_skip(loop, pass_, {k:v for k,v in losses.items() if weights[k]!=0}, skip)
     s = loop.sums; s['total']['skipped'] += skip; s['total']['samples'] += batch_len(batch)*loop.team.size; s['weight'].update(weights)
     for k,v in losses.items():
         s['loss'][k] = s['loss'].get(k,0)+torch.where(skip, 0., v.detach().float()); s['count'][k] = s['count'].get(k,0)+(~skip)
@@ -390,14 +409,26 @@ def batch_len(batch)->int:
     while not isinstance(batch, Tensor): batch = next(iter(batch.values() if isinstance(batch,dict) else batch))
     return len(batch)
 
-def check_diverged(loop:Loop, stage:Stage, losses:dict, whole:bool=False):
-    "Raise where a pass skipped too many steps in a row, or a whole epoch was skipped; name the terms that are not finite"
-    n = max((int(v) for v in loop.skips.values()), default=0)
+def note_skip(loop:Loop, pass_:str, losses:dict, skip:Tensor):
+    "Of a pass: steps skipped in a row, the first of them, and in how many of them each loss was not finite"
+    old,names = loop.skips.get(pass_) or dict(n=0, since=0, names=None),list(losses)
+    n = (old['n']+1)*skip; bad = torch.zeros(0, device=skip.device)
+    if names: bad = ~torch.isfinite(torch.stack([v.detach().float() for v in losses.values()]))
+    bad = (bad+(old['bad'] if old['names']==names else 0))*skip
+    loop.skips[pass_] = dict(n=n, since=torch.where(n>1, old['since'], loop.step+1), names=names, bad=bad)
+
+def check_diverged(loop:Loop, stage:Stage, whole:bool=False):
+    "Raise where a pass skipped too many steps in a row, or a whole epoch was skipped; name the terms that were not finite"
+    n,pass_ = max(((int(s['n']),p) for p,s in loop.skips.items()), key=lambda t: t[0], default=(0,None))
     if n<loop.max_skips and not whole: return
-    bad = [k for k,v in losses.items() if loop.sums['weight'].get(k,1.)!=0 and not torch.isfinite(v).all()]
+    s = loop.skips[pass_]; times = dict(zip(s['names'], s['bad'].tolist())); step = int(s['since'])
+    bad = sorted((k for k in times if times[k]), key=lambda k: -times[k])
     what = f'loss {", ".join(map(repr,bad))} is not finite' if bad else 'the gradient is not finite'
+    where = f'stage {stage.name!r}'+(f', pass {pass_!r}' if len(loop.skips)>1 else '')
+    off = f'{{{bad[0]!r}: 0}}' if bad else "{'NAME': 0} with one of "+', '.join(s['names'])
     saved,remedy = loop.folder and any(Path(loop.folder).glob('step-*')),stage.remedy
-    raise DivergedError(f'{what} since step {loop.step-n*len(loop.skips)+1} (stage {stage.name!r}, {n} steps skipped in a row). '
-                        f'Try a smaller lr, or loss_weights={{{(bad or ["NAME"])[0]!r}: 0}} to find the cause, in a new run'
-                        + (f'; {remedy}' if remedy else '')
-                        + (f'; the last good state is in {loop.folder}' if saved else ''))
+    error = DivergedError(f'{what} since step {step} ({where}, {n} steps skipped in a row). '
+                          f'Try a smaller lr, or loss_weights={off} to find the cause, in a new run'
+                          + (f'; {remedy}' if remedy else '')
+                          + (f'; the last good state is in {loop.folder}' if saved else ''))
+    error.step = step; raise error

@@ -11,8 +11,9 @@ from PIL import Image
 from torch import nn
 
 from deepclust import IDEC,KMeans
-from deepclust.base import DeepClusterer,as_input,fitted_outputs,outputs,seen_outputs
-from deepclust.core import CheckpointError
+from deepclust.augment import Chain,Flip,Op,RandomCrop,Recipe
+from deepclust.base import DeepClusterer,as_input,fitted_outputs,load_model,outputs,seen_outputs,told
+from deepclust.core import CheckpointError,DivergedError
 from deepclust.data import Data,load
 from deepclust.train import Stage,make_optimizer
 
@@ -191,3 +192,142 @@ def test_a_table_says_how_many_numbers_are_missing_and_where(kind):
     x = np.ones((30,4)); x[3,2],x[5,1],x[7,0] = np.nan,np.inf,np.nan
     X = {'array':x, 'float32':x.astype(np.float32), 'frame':pd.DataFrame(x), 'tensor':torch.tensor(x), 'sparse':sp.csr_matrix(x)}[kind]
     with pytest.raises(ValueError, match=r'2 NaN and 1 inf, the first at X\[3, 2\]: remove or impute'): KMeans(2).fit(X)
+
+
+# ---- restarts that diverge
+
+class Diverging(Vectors):
+    "Restarts whose number is in `bad` turn NaN after two steps; epochs of three"
+    def __init__(self, n_clusters=3, *, n_init=3, bad=(), epochs=3, batch_size=10, device='cpu', random_state=0):
+        super().__init__(n_clusters, n_init=n_init, device=device, random_state=random_state)
+        self.bad,self.epochs,self.batch_size = bad,epochs,batch_size
+    def _stages(self, x):
+        class Some(PixelStage):
+            epochs,steps = self.epochs,0
+            def batches(self, epoch, generator): return (('all',i) for i in torch.randperm(len(self.x), generator=generator).split(15))
+            def losses(self, pass_, idx, prepared):
+                self.steps += 1
+                lost = float('nan') if self.est.loop_number in self.est.bad and self.steps>2 else 1.
+                return {k:v*lost for k,v in super().losses(pass_, idx, prepared).items()}
+            def state_dict(self): return dict(steps=self.steps)
+            def load_state_dict(self, s): self.steps = s['steps']
+        return [Some(self, x)]
+    def _build(self, shape):
+        self.loop_number = getattr(self,'loop_number',0)+1
+        return super()._build(shape)
+    def _criterion(self, x): return -self.net_.weight.sum().item()
+    def fit(self, *args, **kw): self.loop_number = 0; return super().fit(*args, **kw)
+
+
+@pytest.fixture
+def rows(): return np.random.default_rng(2).normal(size=(40,5))
+
+
+@pytest.mark.filterwarnings('ignore:.*restarts diverged')
+@pytest.mark.parametrize('bad', [(1,), (2,), (3,), (1,3)])
+def test_a_restart_that_diverges_does_not_count(rows, bad):
+    with pytest.warns(UserWarning, match=f'{len(bad)} of 3 restarts diverged.*restart {bad[0]}: loss .cluster. is not finite since step 3'):
+        m = Diverging(bad=bad).fit(rows)
+    whole = {n:Diverging(bad=tuple({1,2,3}-{n})).fit(rows) for n in {1,2,3}-set(bad)}
+    best = min(whole.values(), key=lambda o: o.criterion_)
+    assert m.criterion_==best.criterion_ and torch.equal(m.net_.weight, best.net_.weight) and np.array_equal(m.labels_, m.predict(rows))
+    assert [(e['restart'],e['step']) for e in m.history_.events if e['event']=='diverged']==[(b,3) for b in bad]
+
+
+def test_all_restarts_diverge(rows):
+    m = Diverging(n_init=2).fit(rows)
+    m.set_params(bad=(1,2))
+    says = 'all 2 restarts diverged; the first: loss .cluster. is not finite since step 3'
+    with pytest.raises(DivergedError, match=says) as e: m.fit(rows)
+    assert e.value.step==3 and not hasattr(m, 'labels_')                     # nothing of the fit before is left beside the new network
+    with pytest.raises(DivergedError, match='^loss .cluster. is not finite') as e: m.set_params(n_init=1).fit(rows)
+    assert e.value.step==3 and not hasattr(m, 'labels_') and len(m.history_)==1
+
+
+@pytest.mark.filterwarnings('ignore:.*restarts diverged', 'ignore:the time budget')
+@pytest.mark.parametrize('budget', [0, None])
+def test_a_diverged_restart_is_not_tried_again_when_resumed(rows, budget, tmp_path):
+    whole = Diverging(bad=(1,)).fit(rows)
+    for n in range(60):
+        m = Diverging(bad=(1,)).fit(rows, checkpoint=tmp_path, resume=True, time_budget_s=budget)
+        assert m.labels_.shape==(40,)
+        if m.finished_: break
+    assert n>5 or budget is None
+    again = Diverging(bad=(1,)).fit(rows, checkpoint=tmp_path, resume=True)
+    for o in (m,again):
+        assert o.finished_ and torch.equal(o.net_.weight, whole.net_.weight) and o.criterion_==whole.criterion_
+        assert [e['restart'] for e in o.history_.events if e['event']=='diverged']==[1]
+    all_bad = dict(bad=(1,2,3), n_init=3)
+    for _ in 'ab':
+        with pytest.raises(DivergedError, match='all 3 restarts'): Diverging(**all_bad).fit(rows, checkpoint=tmp_path/'all', resume=True)
+
+
+# ---- what a resumed fit compares
+
+class Own(Vectors):
+    def __init__(self, n_clusters=3, *, encoder=None, recipe=None, loss_weights=None, n_init=1, device='cpu', random_state=0):
+        super().__init__(n_clusters, n_init=n_init, device=device, random_state=random_state)
+        self.encoder,self.recipe,self.loss_weights = encoder,recipe,loss_weights
+    def _build(self, shape):
+        return nn.Linear(int(np.prod(shape)), self.n_clusters) if self.encoder is None else nn.Sequential(copy.deepcopy(self.encoder))
+
+
+@pytest.mark.filterwarnings('ignore:the time budget')
+def test_other_weights_of_the_users_network_are_another_run(rows, tmp_path):
+    net,other = (nn.Sequential(nn.Linear(5,3), nn.BatchNorm1d(3)).bfloat16().float() for _ in 'ab')
+    Own(encoder=net).fit(rows, checkpoint=tmp_path, time_budget_s=0)
+    m = Own(encoder=copy.deepcopy(net)).fit(rows, checkpoint=tmp_path, resume=True)
+    assert torch.equal(m.net_[0][0].weight, Own(encoder=net).fit(rows).net_[0][0].weight)
+    with pytest.raises(CheckpointError, match='encoder is .*weights'): Own(encoder=other).fit(rows, checkpoint=tmp_path, resume=True)
+    assert told(nn.Linear(2,2).bfloat16()) and told(nn.LazyLinear(3))            # no numpy type for the one, no values in the other
+
+
+def test_other_operations_of_a_recipe_are_another_run():
+    make = lambda p,f=None: Recipe('mine', Chain(Flip(p), RandomCrop([6,8],8)), Op(), Op(), 8)
+    assert told(make(.5))==told(make(.5))!=told(make(.4))
+    assert 'RandomCrop(sizes=[6, 8], out=8)' in told(make(.5)) and ' at 0x' not in told(make(.5))
+    assert told((1,2))=='(1, 2)' and told({'a':1})=="{'a': 1}" and told('auto')=='auto' and told(Op().draw).endswith('Op object>>')
+
+
+# ---- snapshots
+
+@pytest.mark.parametrize('snapshots, error', [((0,),ValueError), ((1.5,),TypeError), (3,TypeError), ('3',TypeError), ((True,),TypeError)])
+def test_snapshots_are_epochs(rows, snapshots, error):
+    with pytest.raises(error, match='snapshots='): Vectors().fit(rows, snapshots=snapshots)
+
+
+def test_snapshots_too_late_are_announced_and_all_are_saved(rows, tmp_path):
+    with pytest.warns(UserWarning, match=r"snapshots=\[7\] will not be kept: the last stage, 'train', has 2 epochs"):
+        m = Vectors().fit(rows, snapshots=[7,np.int64(2),1,1])
+    again = load_model(Vectors, m.save(tmp_path))
+    assert list(again.history_.snapshots)==[1,2]==list(m.history_.snapshots)
+    for e,s in m.history_.snapshots.items():
+        for k,v in s.items(): assert np.array_equal(v, again.history_.snapshots[e][k]) and v.dtype==again.history_.snapshots[e][k].dtype
+    assert len(again.plot_snapshots().axes)==2
+
+
+# ---- saving and loading
+
+def test_numpy_numbers_inside_parameters(rows, tmp_path):
+    m = Own(loss_weights={'cluster':np.float32(.5)}).fit(rows)
+    assert load_model(Own, m.save(tmp_path/'a')).loss_weights=={'cluster':.5}
+    m.loss_weights = {'cluster':[object()]}
+    with pytest.raises(TypeError): m.save(tmp_path/'b')
+    assert not (tmp_path/'b').exists()                                       # no half of a model
+
+
+def test_loading_says_what_is_wrong(rows, tmp_path):
+    m = Own(encoder=nn.Linear(5,3)).fit(rows); m.save(tmp_path/'m'); KMeans(2).fit(rows).save(tmp_path/'k')
+    for path,kw in (('m',dict(encoder=nn.Linear(5,3))), ('k',{})):
+        with pytest.raises(ValueError, match="device='tpu' is unknown"): load_named(path, tmp_path, device='tpu', **kw)
+        if not torch.cuda.is_available():
+            with pytest.raises(ValueError, match='not available here'): load_named(path, tmp_path, device='cuda', **kw)
+    wrong = nn.Linear(5,4)
+    with pytest.raises(ValueError, match='do not fit the encoder you passed.*size mismatch'): load_named('m', tmp_path, encoder=wrong)
+    def broken(): raise ZeroDivisionError('mine')
+    with pytest.raises(ZeroDivisionError, match='mine'): load_named('m', tmp_path, encoder=broken)
+    file = tmp_path/'m'/'model.safetensors'; file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match='a file is damaged'): load_named('m', tmp_path, encoder=nn.Linear(5,3))
+
+
+def load_named(name, root, **kw): return load_model({'m':Own, 'k':KMeans}[name], root/name, **kw)

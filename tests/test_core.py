@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deepclust.core import (CheckpointError, CollapseWarning, DivergedError, as_seed, atomic_write, check_choice, check_finite, check_float,
-                            check_int, derive_seed, fork_rng, generator, get_device)
+                            check_int, check_pixels, derive_seed, fork_rng, generator, get_device)
 
 
 @pytest.mark.parametrize('good', [3, np.int32(3), np.uint8(3)])
@@ -43,6 +43,17 @@ def test_check_float_not_finite(bad):
 @pytest.mark.parametrize('bad', ['1', None, True, 1j, [1.]])
 def test_check_float_wrong_kind(bad):
     with pytest.raises(TypeError, match='not a number'): check_float(bad, 'lr')
+
+
+def test_check_float_of_an_integer_beyond_all_floats():
+    for bad in (10**400, -10**400):
+        with pytest.raises(ValueError, match='lr=.* is not finite: pass a finite number > 0'): check_float(bad, 'lr', 0, open_low=True)
+
+
+@pytest.mark.parametrize('bad', [[0., 255.], [-.1, 1.], [0., 1.01]])
+def test_check_pixels(bad):
+    for ok in (torch.tensor([0., 1.]), torch.tensor([0, 255], dtype=torch.uint8), torch.zeros(0)): assert check_pixels(ok) is ok
+    with pytest.raises(ValueError, match='must lie in 0..1, these run from .* to .*: divide by 255'): check_pixels(torch.tensor(bad))
 
 
 def test_check_float_bounds_are_included():

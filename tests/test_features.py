@@ -13,6 +13,7 @@ from torch import nn
 from torchvision import models
 
 from deepclust import data, features
+from deepclust.core import CheckpointError
 from deepclust.features import (ENCODERS, FrozenEncoder, NoWeights, cached_weights, encoder_names, extract_features, fetch_weights,
                                 hub_file, load_encoder, unreachable, without_classifier)
 
@@ -118,6 +119,22 @@ def test_a_damaged_file(cached):
     with pytest.raises(NoWeights, match='damaged; delete it'): load_encoder('resnet18')
 
 
+def test_files_of_ones_own_that_are_no_weights_of_this_network(tmp_path, state):
+    good, here = tmp_path/'good.pt', lambda name: tmp_path/name
+    torch.save(state, good)
+    here('cut.pt').write_bytes(good.read_bytes()[:5000]); here('empty.pt').write_bytes(b''); here('text.pt').write_text('hello, no weights')
+    here('cut.safetensors').write_bytes(b'123'); torch.save(nn.Linear(2, 2), here('net.pt'))
+    for f in ('cut.pt', 'empty.pt', 'text.pt', 'cut.safetensors', 'net.pt'):
+        says = f'{f} cannot be read .*: it is damaged, or holds more than weights'
+        with pytest.raises(CheckpointError, match=says): load_encoder('resnet18', here(f))
+    for i, other in enumerate([dict(epoch=3, model=state), [1, 2], {}]):
+        torch.save(other, here(f'{i}.pt'))
+        with pytest.raises(CheckpointError, match='holds no state dict'): load_encoder('resnet18', here(f'{i}.pt'))
+    torch.save(nn.Linear(2, 2).state_dict(), here('other.pt'))
+    says = "^the weights other.pt are not those of resnet18: 124 of 124 tensors are missing, .*, such as 'conv1.weight'; pass the name"
+    with pytest.raises(CheckpointError, match=says): load_encoder('resnet18', here('other.pt'))
+
+
 def test_names():
     names = encoder_names()
     assert set(ENCODERS)<=set(names) and 'inception_v3' not in names
@@ -187,7 +204,11 @@ def test_grey_and_mixed_files(tmp_path):
     np.testing.assert_allclose(z, [[100]*3, [100]*3, [0, 50, 100]], atol=1)
 
 
+@pytest.mark.filterwarnings('ignore:float images run')
 def test_bad_input(cached):
     with pytest.raises(ValueError, match='not images'): extract_features(np.zeros((4, 3)), 'resnet18')
     with pytest.raises(ValueError, match='batch_size'): extract_features(np.zeros((4, 8, 8), np.uint8), Mean(), batch_size=0)
     with pytest.raises(ValueError, match='tpu'): extract_features(np.zeros((4, 8, 8), np.uint8), Mean(), device='tpu')
+    for x in (np.full((4, 8, 8), 200.5), np.full((4, 8, 8), -.5, np.float32)):
+        with pytest.raises(ValueError, match='must lie in 0..1.*divide by 255'): extract_features(x, Mean(), device='cpu')
+    assert np.allclose(extract_features(np.full((4, 3, 8, 8), .5), Mean(), device='cpu'), .5)

@@ -4,7 +4,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.datasets import make_blobs
 from sklearn.mixture import GaussianMixture as SkMixture
 from deepclust import GaussianMixture, choose_k
-from deepclust.selection import elbow_depth, largest_within, prediction_strength, stability
+from deepclust.selection import KChoice, elbow_depth, largest_within, prediction_strength, stability
 
 
 @pytest.fixture(scope='module')
@@ -58,3 +58,36 @@ def test_stability_is_one_where_both_parts_agree(blobs):
 def test_misuse(blobs, kw, what):
     with pytest.raises(ValueError, match=what): choose_k(blobs, **kw)
     with pytest.raises(ValueError, match='NaN'): choose_k(np.full((9, 2), np.nan), [2])
+
+
+@pytest.mark.parametrize('kw,what', [(dict(criteria=()), 'is empty'), (dict(ks=[3, 4], criteria=('elbow',)), 'at least three'),
+                                     (dict(ks=[3, 4], criteria='elbo'), "did you mean 'elbow'"), (dict(sample=3), 'sample=3 .* >= 8'),
+                                     (dict(random_state=-1), 'random_state=-1')])
+def test_what_is_asked_for_is_checked(blobs, kw, what):
+    with pytest.raises(ValueError, match=what): choose_k(blobs, **{'ks': [2, 3, 4], **kw})
+    with pytest.raises(TypeError, match='sample=None'): choose_k(blobs, [2, 3], sample=None)
+    with pytest.raises(TypeError, match='random_state'): choose_k(blobs, [2, 3], random_state='one')
+
+
+def test_seeds_of_every_kind(blobs):
+    ask = lambda rs, **kw: choose_k(blobs[::3], [3, 4], repeats=1, sample=20, random_state=rs, **kw).values
+    same = lambda a, b: all(np.array_equal(a[c], b[c]) for c in a)
+    for make in (lambda: 5, lambda: np.random.RandomState(1), lambda: np.random.default_rng(2), lambda: 2**63-1):
+        assert same(ask(make()), ask(make()))
+    rng = np.random.RandomState(1); assert not same(ask(rng), ask(rng))       # it moves on, as everywhere
+    assert not same(ask(None), ask(None))
+
+
+def test_a_seed_enters_once(blobs):
+    seen = []
+    class Noting(GaussianMixture):
+        def fit(self, X, y=None): seen.append(self.random_state); return super().fit(X)
+    choose_k(blobs, [3], method=Noting(n_init=1), criteria='stability', repeats=2, random_state=7)
+    assert seen==[7, 7, 8, 9, 10]                                             # of all data, then of two pairs of parts
+
+
+def test_two_k_have_no_elbow_and_proposals_are_bold(blobs):
+    two = choose_k(blobs, [3, 4], repeats=2)
+    assert list(two.best)==['silhouette', 'stability', 'strength'] and 'elbow' not in two.table()
+    one = KChoice([2, 3], dict(silhouette=[.5, .4], strength=[.3, .2]), best=dict(silhouette=2, strength=1))
+    assert one.table().splitlines()[2:]==['| 1 |  | **1.000** |', '| 2 | **0.500** | 0.300 |', '| 3 | 0.400 | 0.200 |']

@@ -1,5 +1,5 @@
 """The loop: kill and resume, skipping, checkpoints, dtypes of the state."""
-import json
+import json,os,subprocess,sys
 import numpy as np, pytest, torch
 from torch import nn
 from deepclust.core import CheckpointError, DivergedError
@@ -99,17 +99,62 @@ def test_snapshots_and_stop():
     assert sorted(loop.history.snapshots)==[2] and loop.history.events[0]['event']=='stopped' and len(loop.history)==10
 
 class Broken(Noisy):
-    "One loss is NaN: always, or in every second pass"
-    def __init__(self, net, every=1): super().__init__(net); self.every = every
-    def batches(self, epoch, generator): return ((f'pass{n%2}',i) for n,(_,i) in enumerate(super(Broken,self).batches(epoch, generator)))
+    "Losses of chosen passes are spoilt from a step on; of ten batches the passes take turns as `turns` says"
+    def __init__(self, net, spoil, turns='a', start=1):
+        super().__init__(net); self.spoil,self.turns,self.start,self.n = spoil,turns,start,0
+    def batches(self, epoch, generator):
+        idx = torch.randperm(50, generator=generator).split(5)
+        return ((self.turns[i%len(self.turns)],idx[i]) for i in range(10))
     def losses(self, pass_, idx, x):
-        bad = self.every==1 or pass_=='pass1'
-        return super().losses(pass_, idx, x)|{'kl':self.net(x).sum()*(float('nan') if bad else 1.)}
+        self.n += 1
+        return super().losses(pass_, idx, x)|{'kl':self.net(x).sum()}|(self.spoil(self, pass_, x) if self.n>=self.start else {})
+    def state_dict(self): return super().state_dict()|dict(n=self.n)
+    def load_state_dict(self, s): self.n = s['n']; super().load_state_dict(s)
 
-@pytest.mark.parametrize('every', [1, 2])
-def test_divergence_is_noticed_in_short_runs_and_in_one_pass_of_two(every):
-    net,_ = make(); stage = Broken(net, every); stage.epochs = 40
-    with pytest.raises(DivergedError, match="'kl'|gradient"): Loop(net, [stage], max_skips=20).run()
+def nan(stage, x): return stage.net(x).sum()*float('nan')
+def steep(stage, x): w = stage.net[0].weight; return ((w-w.detach()).pow(2).sum()).sqrt()   # 0, and its slope is not finite
+
+@pytest.mark.parametrize('spoil, turns, says, step', [
+    (lambda s,p,x: {'kl':nan(s,x)}, 'a', "^loss 'kl' is not finite since step 8 \\(stage 'noisy', 13 steps .*loss_weights={'kl': 0}", 8),
+    (lambda s,p,x: {'kl':nan(s,x)} if p=='b' else {}, 'ab',                     # the other pass is fine, and the last to be seen
+     "^loss 'kl' is not finite since step 8 \\(stage 'noisy', pass 'b', 2[0-9] steps", 8),
+    (lambda s,p,x: {'kl':nan(s,x)} if p=='b' else {}, 'aaaab',                  # one batch of five
+     "^loss 'kl' is not finite since step 10 \\(stage 'noisy', pass 'b', 2[0-9] steps", 10),
+    (lambda s,p,x: {'kl':nan(s,x)}|({'a':nan(s,x)} if s.n%2 else {}), 'a',      # the one that is bad most often first
+     "^loss 'kl', 'a' is not finite since step 8 ", 8),
+    (lambda s,p,x: {'kl':steep(s,x)}, 'a', "^the gradient is not finite since step 8 .*{'NAME': 0} with one of a, b, kl to find", 8)])
+def test_divergence_names_loss_pass_and_step(spoil, turns, says, step):
+    net,_ = make(); stage = Broken(net, spoil, turns, start=8); stage.epochs = 40
+    with pytest.raises(DivergedError, match=says) as e: Loop(net, [stage], max_skips=20).run()
+    assert e.value.step==step
+
+def test_a_whole_epoch_of_skips_ends_a_short_run():
+    net,_ = make(); stage = Broken(net, lambda s,p,x: {'kl':nan(s,x)} if p=='b' or s.n>10 else {}, 'ab'); stage.epochs = 2
+    with pytest.raises(DivergedError, match="'kl' is not finite since step 2 .*pass 'b', 10 steps"): Loop(net, [stage]).run()
+
+def test_what_was_skipped_is_remembered_over_a_pause(tmp_path):
+    for n in range(100):
+        net,_ = make(); stage = Broken(net, lambda s,p,x: {'kl':nan(s,x)} if p=='b' else {}, 'ab', start=8); stage.epochs = 40
+        try: assert not Loop(net, [stage], max_skips=20, checkpoint=tmp_path, resume=True, time_budget_s=0).run()
+        except DivergedError as e: assert n>40 and e.step==8 and str(e).startswith("loss 'kl' is not finite since step 8 "); return
+    raise AssertionError('it never diverged')
+
+def test_checkpoints_whose_skips_were_a_count(tmp_path):
+    net,loop = make(checkpoint=tmp_path, time_budget_s=0); loop.run()
+    s = load_checkpoint(tmp_path); s['skips'] = {'x':torch.tensor(0)}; save_checkpoint(tmp_path, s, 1)
+    n2,l2 = make(checkpoint=tmp_path, resume=True); l2.run(); ref,other = make(); other.run()
+    assert all(torch.equal(a,b) for a,b in zip(n2.parameters(), ref.parameters()))
+
+def test_temporary_folders_of_living_processes_stay(tmp_path):
+    dead = subprocess.Popen([sys.executable,'-c','']); dead.wait()
+    names = {f'.tmp-000000007-{os.getppid()}':True, f'.tmp-000000007-{dead.pid}':False, f'.tmp-000000007-{os.getpid()}':False,
+             '.tmp-000000007':False, '.tmp-000000007-1':True, '.tmp-000000007-mine':True}
+    for n in names: (tmp_path/n).mkdir()
+    save_checkpoint(tmp_path, {'s':1}, 1)
+    assert {n:(tmp_path/n).exists() for n in names}==names and load_checkpoint(tmp_path)=={'s':1}
+
+def test_a_history_without_epochs_says_so():
+    with pytest.raises(ValueError, match='no epochs'): History().plot()
 
 def test_stale_checkpoints_of_another_run_do_not_win(tmp_path):
     for s in (316,320): save_checkpoint(tmp_path, {'s':s}, s)
