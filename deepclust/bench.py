@@ -5,26 +5,27 @@
 # %% auto #0
 __all__ = ['NOT_SETTINGS', 'SCHEMA', 'KEYS', 'SCORES', 'RACES', 'GIVEN', 'PEERS', 'UNBUILDABLE', 'result_path', 'run_folder',
            'results_root', 'reset_peak', 'peak_mib', 'commit', 'device_name', 'number', 'thin', 'plain', 'settings',
-           'build', 'score_labels', 'measure_features', 'measure_embedding', 'give_labels', 'hold_out', 'run_one',
-           'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method', 'fits', 'obstacle', 'state',
-           'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table', 'of_arm', 'comparison',
+           'build', 'score_labels', 'measure_features', 'measure_embedding', 'check_given', 'give_labels', 'hold_out',
+           'run_one', 'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method', 'fits', 'obstacle',
+           'state', 'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table', 'of_arm', 'comparison',
            'standings', 'runs_of', 'at_a_glance', 'Published', 'beside', 'turn_ratios', 'race', 'races', 'main']
 
 # %% ../nbs/75_bench.ipynb #1c5d64a0
-import argparse,inspect,json,os,re,shutil,statistics,subprocess,sys,tempfile,time,traceback
+import argparse,inspect,io,json,os,re,shutil,statistics,subprocess,sys,tempfile,time,traceback,zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass,field
 from datetime import datetime,timezone
 from functools import lru_cache
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
-from .core import DivergedError,atomic_write,check_choice,check_int
-from .data import Data,available
+from .core import DivergedError,atomic_write,check_choice,check_float,check_int
+from .data import Data,_known,available
 from .data import load as load_data
 from .metrics import kmeans_probe,linear_probe,scores
 from .registry import METHODS,get_method
@@ -121,11 +122,11 @@ def thin(
 def plain(
     v, # a parameter
 ): # what JSON can hold
-    "Numbers, text, lists and dicts as they are; anything else by its type"
+    "Numbers, text, lists and dicts as they are; a class or function by its name; anything else by what it prints, or else its type"
     if isinstance(v,(np.generic,)): v = v.item()
     if isinstance(v,dict): return {str(k):plain(w) for k,w in v.items()}
     if isinstance(v,(list,tuple)): return [plain(w) for w in v]
-    return v if isinstance(v,(int,float,str,bool,type(None))) else getattr(v,'__name__',type(v).__name__)
+    return v if isinstance(v,(int,float,str,bool,type(None))) else getattr(v,'__name__',None) or printed(v)
 
 NOT_SETTINGS = ('n_clusters','random_state','device','verbose') # k comes from the data, the others do not define an arm
 
@@ -150,6 +151,16 @@ def build(
     return est,{n:v for n,v in now.items() if n not in default or v!=default[n]}|extra
 
 # %% ../nbs/75_bench.ipynb #868450e3
+def printed(v, longest=200)->str: # what an object says of itself, less its address; the hash of the whole stands for a long rest
+    if type(v).__repr__ is object.__repr__: return type(v).__name__
+    text = ' '.join(re.sub(r' at 0x[0-9a-fA-F]+', '', repr(v)).split())
+    return text if len(text)<=longest else f'{text[:longest]}… {sha256(text.encode()).hexdigest()[:12]}'
+
+def says_all(v)->bool: # whether `plain` tells this parameter from all others: it knows no weights of a network, no code of a function
+    if isinstance(v,dict): return all(map(says_all, v.values()))
+    if isinstance(v,(list,tuple)): return all(map(says_all, v))
+    return isinstance(v,(np.generic,int,float,str,bool,type(None)))
+
 def defining(params)->dict: # of parameters, those that define an arm
     return {k:v for k,v in params.items() if k not in NOT_SETTINGS}
 
@@ -177,9 +188,9 @@ def measure_features(
     data:Data, # with `y`
     k:int, # clusters
 )->dict: # metrics
-    "A linear classifier and k-means on frozen features; trained on the train part, or on a random half where there is none"
-    z,y = est.features(data),data.y.numpy()
-    test = data.split.numpy()>0 if data.split is not None else np.random.default_rng(0).permutation(len(y))<len(y)//2
+    "A linear classifier and k-means on frozen features; trained on the train part, or on a random half where there is only one part"
+    z,y = est.features(data),data.y.numpy(); test = np.zeros(len(y), bool) if data.split is None else data.split.numpy()>0
+    if test.all() or not test.any(): test = np.random.default_rng(0).permutation(len(y))<len(y)//2
     second = kmeans_probe(z, y, k)
     return dict(probe_acc=linear_probe(z[~test],y[~test],z[test],y[test])) | {f'features_{s}':second[s] for s in ('acc','nmi','ari')}
 
@@ -212,6 +223,63 @@ def after_fit(
         if hasattr(est, needs): m |= measure(est, data, n_classes(data))
     return m|getattr(est,'diagnostics_',{})
 
+# %% ../nbs/75_bench.ipynb #53b99007
+class Busy(RuntimeError):
+    "Another process makes this run now"
+
+def below_runs(folder)->Path:
+    "Make a folder in `.runs`, of which git shall not know"
+    runs = next(p for p in (folder,*folder.parents) if p.name=='.runs'); folder.mkdir(parents=True, exist_ok=True)
+    if not (runs/'.gitignore').exists(): atomic_write(runs/'.gitignore', '*\n')
+    return folder
+
+def has_checkpoint(folder)->bool: return any(folder.rglob('step-*'))
+
+def alive(pid)->bool:
+    "Whether a process of this machine has this number"
+    if os.name=='nt':
+        import ctypes
+        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid) # os.kill would end it there
+        return bool(handle and ctypes.windll.kernel32.CloseHandle(handle))
+    try: os.kill(pid, 0)
+    except (ProcessLookupError,OverflowError): return False
+    except OSError: pass # somebody else's
+    return True
+
+def lock_of(folder)->Path: return folder.with_name(f'{folder.name}.lock')
+
+def held(lock)->str: # '' where the run is free
+    "Who is at a run"
+    try: pid,age = lock.read_text(),time.time()-lock.stat().st_mtime
+    except OSError: return ''
+    lives = alive(int(pid)) if pid.isdigit() else age<10 # between being made and being written
+    return f'another process is at it ({pid}; if that is no such run, delete {lock})' if lives else ''
+
+def taken(folder)->str: return held(lock_of(folder))
+
+# %% ../nbs/75_bench.ipynb #48bd9a79
+def take_away(lock):
+    "The lock of a process that died; one that somebody quicker has made meanwhile is put back"
+    aside = lock.with_name(f'{lock.name}-{os.getpid()}')
+    try: os.replace(lock, aside)
+    except OSError: return
+    if held(aside): os.replace(aside, lock)
+    else: aside.unlink()
+
+@contextmanager
+def locked(folder):
+    "One process at a time"
+    lock = lock_of(folder); below_runs(lock.parent)
+    for last in (False,True):
+        try: handle = os.open(lock, os.O_CREAT|os.O_EXCL|os.O_WRONLY); break
+        except FileExistsError as e:
+            if last or taken(folder): raise Busy(taken(folder) or 'another process is at it') from e
+            take_away(lock)
+    try:
+        with open(handle, 'w') as f: f.write(str(os.getpid()))
+        yield
+    finally: lock.unlink(missing_ok=True)
+
 # %% ../nbs/75_bench.ipynb #8037a527
 @lru_cache(1)
 def loaded(name)->Data: return load_data(name) # many runs in a row are of one data set
@@ -219,10 +287,11 @@ def loaded(name)->Data: return load_data(name) # many runs in a row are of one d
 def dataset(name, seed=0, root=None)->Data:
     "A data set by name; features are made by a network trained with `seed`, once, and kept beside the results folder"
     if name not in FEATURES_OF: return loaded(name)
-    base,method,diff = FEATURES_OF[name]; d,f = loaded(base),results_root(root).parent/'.runs'/'features'/f'{name}-s{seed}.npy'
+    base,method,diff = FEATURES_OF[name]; d,made = loaded(base),json.dumps([base,method,plain(diff)], sort_keys=True)
+    f = results_root(root).parent/'.runs'/'features'/f'{name}-{zlib.crc32(made.encode()):08x}-s{seed}.npy'
     if not f.exists():
-        z = get_method(method)(n_classes(d), random_state=seed, **diff).fit(d).features(d)
-        f.parent.mkdir(parents=True, exist_ok=True); np.save(f, z)
+        z,file = get_method(method)(n_classes(d), random_state=seed, **diff).fit(d).features(d),io.BytesIO()
+        np.save(file, z); below_runs(f.parent); atomic_write(f, file.getvalue())
     return Data(torch.from_numpy(np.load(f)), d.y, name, d.split, d.classes)
 
 def n_classes(data)->int: return len(np.unique(data.y[data.y>=0]))
@@ -244,6 +313,16 @@ def on_cuda(est)->bool: return hasattr(est,'net_') and next(est.net_.parameters(
 # %% ../nbs/75_bench.ipynb #c850e22d
 GIVEN = ('share','per_class','flip','test')
 
+def check_given(
+    given:dict, # as for `give_labels`
+):
+    "Refuse what says too little, too much or nonsense"
+    if set(given)-set(GIVEN): raise ValueError(f'given={given}: the keys are {", ".join(GIVEN)}')
+    if ('share' in given)==('per_class' in given): raise ValueError(f'given={given}: how many labels? pass share or per_class, one of them')
+    if 'share' in given: check_float(given['share'], 'share', 0, 1, open_low=True)
+    else: check_int(given['per_class'], 'per_class', 1)
+    check_float(given.get('flip',0), 'flip', 0, 1)
+
 def give_labels(
     y, # (n,) classes, 0 … k-1
     given:dict, # 'share' (0..1) or 'per_class' (at least one a class either way), and 'flip', the share of them made wrong
@@ -251,7 +330,7 @@ def give_labels(
 )->np.ndarray: # (n,) int64, -1 where the method is told nothing
     "The labels of an experiment with few of them"
     y,rng = np.asarray(y).astype(np.int64),np.random.default_rng(seed); out,k = np.full(len(y),-1),int(np.max(y))+1
-    if set(given)-set(GIVEN): raise ValueError(f'given={given}: the keys are {", ".join(GIVEN)}')
+    check_given(given)
     for j in range(k):
         here = rng.permutation(np.flatnonzero(y==j)); m = given.get('per_class') or max(1, round(given.get('share',0)*len(here)))
         out[here[:m]] = j
@@ -293,7 +372,7 @@ def fit_arm(arm, data, seed, budget, resume, folder, measures)->dict:
     if not resume: shutil.rmtree(folder, ignore_errors=True)
     keep = budget is not None or resume or max(arm.cost_s or 0, arm.gpu_s or 0)>=LONG_S
     args = dict(checkpoint=folder, resume=resume, time_budget_s=budget) if able and keep else {}
-    if args: folder.mkdir(parents=True, exist_ok=True); atomic_write(folder.parents[1]/'.gitignore', '*\n')
+    if args: below_runs(folder)
     if arm.given: args['y'] = give_labels(data.y, arm.given, seed)
     reset_peak(); start = time.perf_counter()
     try: est.fit(data, **args); diverged = None
@@ -324,22 +403,34 @@ def run_one(
     "Run an arm once and write its result file, replacing an earlier one"
     measures,study = getattr(study,'measures',()),getattr(study,'name',study)
     path,folder = result_path(study, arm, seed, root),run_folder(study, arm, seed, root)
-    data = dataset(arm.dataset, seed, root); old = read_json(path) if resume else None
-    with use_threads(threads) as used:
+    with locked(folder),use_threads(threads) as used:
+        data = dataset(arm.dataset, seed, root); slices = [read_row(path)] if resume and has_checkpoint(folder) else []
         if arm.label in PEERS: r = run_peer(arm, data, n_classes(data), seed, used, peer_python)
         else: r = fit_arm(arm, data, seed, time_budget_s, resume, folder, measures)
-    before = old['wall_s'] if old and not old['complete'] else 0.
-    r['wall_s'] = max(r['wall_s']+before, total(r['history'],'seconds')) # a killed process has left no result, but its rows
-    date,device = datetime.now(timezone.utc).isoformat(timespec='seconds'),device_name(r.pop('cuda'), used)
-    row = r|dict(schema=SCHEMA, study=study, method=arm.label, dataset=arm.dataset, protocol=protocol_of(arm), n=len(data), seed=seed,
-                 commit=commit(), device=device, date=date)
-    row |= {k:number(row[k]) for k in ('wall_s','images_per_s','peak_mib')}|dict(metrics={k:number(v) for k,v in row['metrics'].items()})
-    atomic_write_result(path, row)
-    if row['complete']: shutil.rmtree(folder, ignore_errors=True)
-    return read_json(path)
+        r = added_up(r, [s for s in slices if s and not s['complete']])
+        date,device = datetime.now(timezone.utc).isoformat(timespec='seconds'),device_name(r.pop('cuda'), used)
+        row = r|dict(schema=SCHEMA, study=study, method=arm.label, dataset=arm.dataset, protocol=protocol_of(arm), n=len(data), seed=seed,
+                     commit=commit(), device=device, date=date, metrics={k:number(v) for k,v in r['metrics'].items()})
+        atomic_write_result(path, row|{k:number(row[k]) for k in ('wall_s','images_per_s','peak_mib')})
+        if row['complete']: shutil.rmtree(folder, ignore_errors=True)
+    return read_row(path)
 
 # %% ../nbs/75_bench.ipynb #3a81f4b7
-def read_json(path): return json.loads(Path(path).read_text(encoding='utf-8')) if Path(path).exists() else None
+def read_json(path): # None where there is no file
+    try: row = json.loads(Path(path).read_text(encoding='utf-8')) if Path(path).exists() else None
+    except ValueError as e: raise ValueError(f'{path} is no JSON ({e}): mend it, or delete it and run its arm again') from e
+    if not isinstance(row,(dict,type(None))): raise ValueError(f'{path} holds a {type(row).__name__}, not a result: delete it')
+    return row
+
+def read_row(path): # a result that can be worked with; what else may be wrong with it says `verify`
+    row = read_json(path); missing = sorted(set(KEYS)-set(row or KEYS))
+    if missing or row=={}: raise ValueError(f'{path} lacks {", ".join(missing or KEYS)}: delete it and run its arm again')
+    return row
+
+def added_up(r, slices)->dict: # a run with the earlier slices that it went on from
+    "Seconds add up, memory is the largest; a killed process has left no result, but its rows"
+    wall = max(r['wall_s']+sum(s['wall_s'] for s in slices), total(r['history'],'seconds'))
+    return r|dict(wall_s=wall, peak_mib=max([r['peak_mib'],*(s['peak_mib'] for s in slices)]))
 
 def result_text(row): return '{'+',\n '.join(f'"{k}": {json.dumps(row[k], sort_keys=True, allow_nan=False)}' for k in sorted(row))+'}\n'
 
@@ -367,7 +458,7 @@ def peer_main(
     def made(v): # 'class:module.Name' stands for an object of it
         module,_,name = str(v)[6:].rpartition('.')
         return getattr(importlib.import_module(module), name)() if str(v).startswith('class:') else v
-    model,first = cls(**own, **{k:made(v) for k,v in job['params'].items()}),lambda X: X
+    model,first = cls(**own|{k:made(v) for k,v in job['params'].items()}),lambda X: X
     if job['umap'] is not None:
         import umap
         noise = np.random.default_rng(0).normal(size=(300,X.shape[1])).astype(np.float32)
@@ -438,14 +529,15 @@ def run_peer(
         out,labels = json.loads((d/'out.json').read_text()),np.load(d/'labels.npy')
         apart = unseen_scores(unseen.y, np.load(d/'unseen.npy')) if unseen else {}
     if len(labels)!=len(data): raise RuntimeError(f'{arm.label} gave {len(labels)} labels for {len(data)} samples')
-    params = peer_settings(arm, len(data)+len(unseen or ()))|dict(n_clusters=k, version=f'{peer.package} {out.pop("version")}')
+    params = dict(n_clusters=k)|peer_settings(arm, len(data)+len(unseen or ()))|dict(version=f'{peer.package} {out.pop("version")}')
     metrics = score_labels(data.y, labels)|apart
     return out|dict(diff=plain(arm.diff)|told(arm), params=params, metrics=metrics, history=[], images_per_s=None, complete=True)
 
 # %% ../nbs/75_bench.ipynb #865d8831
 def start_peer(label, package, python, d, threads):
     "Run the script in `d`; an error says what to install"
-    env = os.environ|{f'{v}_NUM_THREADS':str(threads) for v in ('OMP','MKL','OPENBLAS','NUMBA')}
+    env = os.environ|{f'{v}_NUM_THREADS':str(threads) for v in ('OMP','MKL','OPENBLAS','NUMBA')}; found = shutil.which(python)
+    if found: python = os.path.abspath(found) # it starts in another folder; a link is not followed, or an environment would be left
     try: p = subprocess.run([python,str(d/'peer.py')], env=env, capture_output=True, text=True, cwd=d)
     except OSError as e: raise RuntimeError(f'{label}: the interpreter {python} cannot be started ({e})') from e
     if not p.returncode: return
@@ -471,18 +563,23 @@ def verify_metrics(m):
         low,high = RANGES.get(k, (-float('inf'),float('inf')))
         if v is not None and not isinstance(v,(bool,int,float)): yield f'metrics.{k} is {v!r}, not a number'
         elif v is not None and not low<=v<=high: yield f'metrics.{k} is {v}, outside {low}..{high}'
-    if not none and not m['nmi_max']-1e-4<=m['nmi']<=m['nmi_geometric']+1e-4: yield 'nmi_max <= nmi <= nmi_geometric does not hold'
+    numbers = all(type(m[s]) in (int,float) for s in SCORES)
+    if numbers and not m['nmi_max']-1e-4<=m['nmi']<=m['nmi_geometric']+1e-4: yield 'nmi_max <= nmi <= nmi_geometric does not hold'
 
 # %% ../nbs/75_bench.ipynb #e044af7d
 def verify(
     path:str|Path, # of a result file
 )->list: # what is wrong with it; empty: nothing
     "Check a result file: keys and their order, types, ranges, size, and that its name fits its content"
-    path = Path(path); row = read_json(path)
+    path = Path(path)
+    try: row = read_json(path)
+    except ValueError as e: return [str(e)]
+    if row is None: return ['there is no such file']
     if list(row)!=KEYS: return [f'keys: {sorted(set(KEYS)^set(row)) or "not sorted"}']
     wrong = {k:v for k,v in row.items() if not isinstance(v,TYPES[k]) or (isinstance(v,bool) and k!='complete')}
     if wrong: return [f'{k} is {v!r:.60}, a {type(v).__name__}' for k,v in wrong.items()]
-    bad,columns = [],row['history'].values()
+    bad,columns = [],[c if isinstance(c,list) else [] for c in row['history'].values()]
+    bad += [f'history.{k} is {c!r:.60}, not a list' for k,c in row['history'].items() if not isinstance(c,list)]
     if path.stat().st_size>20_000: bad.append(f'{path.stat().st_size} bytes, the limit is 20000')
     if row['schema']!=SCHEMA: bad.append(f'schema is {row["schema"]}, not {SCHEMA}')
     bad += [f'{k} is {row[k]}' for k,low in dict(n=1,seed=0,wall_s=0,peak_mib=0).items() if row[k]<low]
@@ -517,9 +614,10 @@ def fits(
     row:dict, # a result
 )->bool: # whether it was made with the parameters that the arm has today
     "Is a result still an answer to its arm?"
+    if row['diff'].get('n_clusters')!=plain(arm.diff.get('n_clusters')): return False # else k comes from the data
     if arm.label in PEERS:
-        then = {k:v for k,v in row['params'].items() if k not in ('n_clusters','version')}
-        return row['diff']==plain(arm.diff)|told(arm) and then==peer_settings(arm, row['n'])
+        then,now = ({k:v for k,v in p.items() if k not in ('n_clusters','version')} for p in (row['params'],peer_settings(arm, row['n'])))
+        return row['diff']==plain(arm.diff)|told(arm) and then==now
     try: return settings(build(arm)[0])|told(arm)==defining(row['params'])
     except UNBUILDABLE: return True # what cannot be built here cannot be compared
 
@@ -529,9 +627,10 @@ def obstacle(
     there:list|None=None, # from `available`; None: asked for here
 )->str: # '' where it can run on this machine
     "What keeps an arm from running here"
-    name = FEATURES_OF.get(arm.dataset, (arm.dataset,))[0]
-    where = next((a['where'] for a in (available() if there is None else there) if a['name']==name), 'unknown')
-    return f'data set {arm.dataset} is {where}' if where in ('unknown','missing') else obstacle_of_method(arm)
+    try: name = _known(FEATURES_OF.get(arm.dataset, (arm.dataset,))[0])
+    except ValueError: return f'data set {arm.dataset} is unknown'
+    where = next(a['where'] for a in (available() if there is None else there) if a['name']==name)
+    return f'data set {arm.dataset} is missing' if where=='missing' else obstacle_of_method(arm)
 
 def state(
     study:Study, # where the arm belongs
@@ -540,8 +639,9 @@ def state(
     root:str|Path|None=None, # results folder
 )->str: # 'done', 'no result', 'unfinished' or 'outdated'
     "What is there of a run"
-    row = read_json(result_path(study.name, arm, seed, root))
-    if row is None: return 'unfinished' if any(run_folder(study.name, arm, seed, root).rglob('step-*')) else 'no result'
+    row = read_row(result_path(study.name, arm, seed, root))
+    if has_checkpoint(run_folder(study.name, arm, seed, root)): return 'unfinished' # whatever earlier result it shall replace
+    if row is None: return 'no result'
     return 'unfinished' if not row['complete'] else 'done' if fits(arm, row) else 'outdated'
 
 def pending(
@@ -560,7 +660,7 @@ def run(
     study:Study, # what to run
     seeds:int|None=None, # so many; None: as many as the study wants
     seed_from:int=0, # the first
-    only:str='', # arms with this in their key
+    only:str='', # arms with this in their key, such as 'digits-ClustPy DEC'
     time_budget_s:float|None=None, # for all runs together
     resume:bool=False, # go on with unfinished ones
     threads:int|None=None, # CPU threads
@@ -571,17 +671,21 @@ def run(
     out=print, # where the lines go
 )->dict: # how many runs were 'done', 'kept', 'left' and 'failed'
     "Run what has no complete result, the arms taking turns; a result that is there is kept"
-    start,arms = time.monotonic(),[a for a in study.arms if only in a.key]
+    if force and resume: raise ValueError('force makes anew, resume goes on, also with what an interrupted force left: pass one of them')
+    start,arms = time.monotonic(),[a for a in study.arms if loosely(only) in loosely(a.key)]
     if not arms: raise ValueError(f'no arm of {study.name} has {only!r} in its name: {", ".join(a.key for a in study.arms)}')
     stop,how = {a.key:obstacle(a) for a in arms},run_one if jobs is None else run_apart
     if jobs is not None and threads is None: threads = max(1, torch.get_num_threads()//check_int(jobs,'jobs',low=1))
     def turn(seed, arm): # -> how it ended, and what to say
         left = None if time_budget_s is None else time_budget_s-(time.monotonic()-start)
-        have = state(study, arm, seed, root); twin = same_run(study, arm, seed, root) if have=='no result' and not force else ''
-        if twin: return 'done',f'{arm.key}-s{seed}: as in {twin}'
-        why = postpone(arm, have, left, resume, force, stop[arm.key])
-        if why: return 'kept' if why=='kept' else 'left',f'{arm.key}-s{seed}: {why}'
-        try: row = how(study, arm, seed, left, resume and not force, results_root(root), threads, peer_python)
+        try:
+            have,busy = state(study, arm, seed, root),taken(run_folder(study.name, arm, seed, root))
+            twin = same_run(study, arm, seed, root) if have=='no result' and not (force or busy) else ''
+            if twin: return 'done',f'{arm.key}-s{seed}: as in {twin}'
+            why = postpone(arm, have, left, resume, force, stop[arm.key], busy)
+            if why: return 'kept' if why=='kept' else 'left',f'{arm.key}-s{seed}: {why}'
+            row = how(study, arm, seed, left, resume, results_root(root), threads, peer_python)
+        except Busy as e: return 'left',f'{arm.key}-s{seed}: left: {e}'
         except Exception: return 'failed',f'{arm.key}-s{seed}: failed\n{traceback.format_exc()}'
         return 'done' if row['complete'] else 'left',one_line(arm, seed, row)
     turns = [(seed,arm) for seed in range(seed_from, seed_from+(study.seeds if seeds is None else seeds)) for arm in arms]
@@ -590,6 +694,8 @@ def run(
     return count
 
 # %% ../nbs/75_bench.ipynb #e0e72217
+def loosely(key)->str: return re.sub(r'[^A-Za-z0-9.+]+', '_', key) # 'digits-ClustPy DEC' is digits-ClustPy_DEC
+
 def in_turns(turn, turns, jobs):
     "The results of `turn` in order: one after the other, or `jobs` at once"
     if jobs is None: yield from (turn(*t) for t in turns); return
@@ -599,35 +705,57 @@ def in_turns(turn, turns, jobs):
 
 def run_apart(study, arm, seed, budget, resume, root, threads, peer_python)->dict:
     "`run_one` in a fresh process: nothing that earlier runs left in memory is counted"
-    p = get_context('spawn').Process(target=run_one, args=(study, arm, seed, budget, resume, root, threads, peer_python))
+    p = get_context('spawn').Process(target=in_process, args=(study, arm, seed, budget, resume, root, threads, peer_python))
     p.start(); p.join()
+    if p.exitcode==BUSY: raise Busy('another process is at it')
     if p.exitcode: raise RuntimeError(f'its process ended with exit code {p.exitcode}; what it said stands above')
-    return read_json(result_path(study.name, arm, seed, root))
+    return read_row(result_path(study.name, arm, seed, root))
+
+BUSY = 75 # exit status of a process that found another at its run
+
+def in_process(*args):
+    try: run_one(*args)
+    except Busy: sys.exit(BUSY)
 
 # %% ../nbs/75_bench.ipynb #5bbd5bcc
 def same_run(study, arm, seed, root=None)->str: # name of the other study; '' where there is none
-    "Copy a run that another study has made, unless this one measures more"
-    if getattr(study,'measures',()): return ''
-    if obstacle_of_method(arm): return ''
+    "Copy a run that another study has made, unless this one measures more or a parameter is known by its looks alone"
+    if getattr(study,'measures',()) or obstacle_of_method(arm): return ''
+    est,diff = (None,plain(arm.diff)|told(arm)) if arm.label in PEERS else build(arm)
+    if not says_all(defining(est.get_params(deep=False) if est else arm.diff)): return ''
     path = result_path(study.name, arm, seed, root)
     want = dict(method=arm.label, dataset=arm.dataset, complete=True, protocol=protocol_of(arm))
-    diff = plain(arm.diff)|told(arm) if arm.label in PEERS else build(arm)[1]
     for other in sorted(results_root(root).glob(f'*/{slug(arm.dataset)}-{slug(arm.label)}*-s{seed}.json')):
-        row = read_json(other)
-        if other!=path and other.parent.name!=RACES and want=={k:row[k] for k in want} and fits(arm, row):
+        if other.parent.name in (study.name,RACES): continue
+        row = read_row(other)
+        if want=={k:row[k] for k in want} and fits(arm, row):
             path.parent.mkdir(parents=True, exist_ok=True); atomic_write(path, result_text(row|dict(study=study.name, diff=diff)))
             return row['study']
     return ''
 
+# %% ../nbs/75_bench.ipynb #07b4e23f
+def spread(mean, std, digits=3)->str:
+    "mean ± std without the leading zero of fractions"
+    if not np.isfinite(mean): return '–'
+    text = f'{mean:.{digits}f}'+(f' ± {std:.{digits}f}' if np.isfinite(std) else '')
+    return re.sub(r'\b0\.', '.', text) if digits==3 else text
+
+def in_seconds(mean, std=np.nan)->str: # whole ones from 100 s, tenths from 1 s, hundredths below
+    return spread(mean, std, 0 if mean>=100 else 1 if mean>=1 else 2)
+
+def runs_in_words(n, values)->str: # of `summarise`
+    return f'{n} (+{len(values)-n} diverged)' if len(values)>n else str(n)
+
 # %% ../nbs/75_bench.ipynb #dc3964b6
-def postpone(arm, state, left, resume, force, obstacle)->str:
+def postpone(arm, state, left, resume, force, obstacle, busy='')->str:
     "Why not to run now; '' where nothing speaks against it"
     if obstacle: return obstacle
     if state=='done' and not force: return 'kept'
+    if busy: return f'left: {busy}'
     if state=='outdated' and not force: return 'left: its result has other parameters than the arm has now; --force makes it anew'
     if state=='unfinished' and not (resume or force): return 'left: unfinished; --resume goes on, --force starts anew'
     hopeless = arm.gpu_s and not arm.cost_s and not torch.cuda.is_available()
-    if hopeless and not force: return 'left: meant for an accelerator; --force tries it'
+    if hopeless and not force and state!='unfinished': return 'left: meant for an accelerator; --force tries it'
     if left is None: return ''
     stops = arm.label not in PEERS and 'time_budget_s' in inspect.signature(build(arm)[0].fit).parameters
     return 'left: no time' if left<=0 or (not stops and (arm.cost_s or 0)>left) else ''
@@ -636,7 +764,7 @@ def one_line(arm, seed, row)->str:
     "A run in a line"
     m = row['metrics']
     what = f'diverged at step {m["diverged_step"]}' if m.get('diverged') else f'acc {m["acc"]:.3f} nmi {m["nmi"]:.3f} ari {m["ari"]:.3f}'
-    return f'{arm.key}-s{seed}: {what}, {row["wall_s"]:.1f} s{"" if row["complete"] else ", unfinished (--resume goes on)"}'
+    return f'{arm.key}-s{seed}: {what}, {in_seconds(row["wall_s"])} s{"" if row["complete"] else ", unfinished (--resume goes on)"}'
 
 # %% ../nbs/75_bench.ipynb #d7c69239
 def read_results(
@@ -646,19 +774,21 @@ def read_results(
 )->list: # of dicts: the files' content and `arm`, the arm's name; by arm, then seed
     "All results of a study"
     folder = results_root(root)/getattr(study,'name',study)
-    rows = [r|dict(arm=arm_name(p,r)) for p in sorted(folder.glob('*.json')) for r in [read_json(p)]]
+    rows = [r|dict(arm=arm_name(p,r)) for p in sorted(folder.glob('*.json')) for r in [read_row(p)]]
     return sorted((r for r in rows if r['complete'] or not complete), key=lambda r: (r['dataset'],r['method'],r['arm'] or '',r['seed']))
 
 def summarise(
     rows:list, # from `read_results`
     metric:str='acc', # in `metrics`, or a key of the file such as wall_s
     by:tuple=('dataset','method','arm'), # keys that form a group
-)->dict: # group -> (mean, std, n, values in seed order); diverged runs are NaN among the values and not in n
+)->dict: # group -> (mean, std, n, values in seed order); diverged runs are NaN among the values and not in n, unmeasured ones nowhere
     "Mean and sample standard deviation over seeds"
-    groups = {}
+    groups,known,lost = {},{k for r in rows for k in r['metrics']},[bool(r['metrics'].get('diverged')) for r in rows]
+    if not all(lost) and not any(metric in r or metric in known for r in rows):
+        raise KeyError(f'no run has {metric!r}; there are {", ".join(sorted(known))}')
     for r in sorted(rows, key=lambda r: r['seed']):
-        v = r['metrics'].get(metric) if metric in r['metrics'] else r.get(metric)
-        groups.setdefault(tuple(r[k] for k in by), []).append(np.nan if v is None else float(v))
+        group,both = groups.setdefault(tuple(r[k] for k in by), []),r|r['metrics']
+        if metric in both or both.get('diverged'): v = both.get(metric); group.append(np.nan if v is None else float(v))
     def stats(v):
         ok = [x for x in v if np.isfinite(x)]
         return (statistics.fmean(ok) if ok else np.nan, statistics.stdev(ok) if len(ok)>1 else np.nan, len(ok), v)
@@ -669,16 +799,10 @@ def claim(
     metric:str='acc', # as for `summarise`
 )->str: # '.857 ± .011 (n = 5)'
     "A number as prose states it"
+    if not rows: raise ValueError('no runs to make a claim of: `python -m deepclust.bench pending` lists what has not been run')
     (mean,std,n,v), = summarise(rows, metric, by=()).values()
     lost = f', {len(v)-n} diverged' if len(v)>n else ''
     return spread(mean,std)+f' (n = {n}{lost})'
-
-# %% ../nbs/75_bench.ipynb #07b4e23f
-def spread(mean, std, digits=3)->str:
-    "mean ± std without the leading zero of fractions"
-    if not np.isfinite(mean): return '–'
-    text = f'{mean:.{digits}f}'+(f' ± {std:.{digits}f}' if np.isfinite(std) else '')
-    return re.sub(r'\b0\.', '.', text) if digits==3 else text
 
 # %% ../nbs/75_bench.ipynb #fa006bc6
 def markdown_table(
@@ -692,13 +816,11 @@ def markdown_table(
     lines = [f'**{known.title}**',''] if title and known else []
     lines += ['| data | method | arm | n | ACC | NMI | ARI | wall s | protocol | device |','|'+'---|'*10]
     cols = {m:summarise(done, m) for m in ('acc','nmi','ari','wall_s')}
-    for key,(mean,std,n,v) in cols['acc'].items():
+    for key,(_,_,n,v) in cols['acc'].items():
         mine = [r for r in done if (r['dataset'],r['method'],r['arm'])==key]
-        seconds = cols['wall_s'][key]
-        cells = [spread(*cols[m][key][:2]) for m in ('acc','nmi','ari')]+[spread(*seconds[:2], 1 if seconds[0]>1 else 2)]
+        cells = [spread(*cols[m][key][:2]) for m in ('acc','nmi','ari')]+[in_seconds(*cols['wall_s'][key][:2])]
         said = ['<br>'.join(sorted({r[k] for r in mine})) for k in ('protocol','device')]
-        runs = f'{n} (+{len(v)-n} diverged)' if len(v)>n else str(n)
-        lines.append('| '+' | '.join([key[0],key[1],(key[2] or '').replace('_',' '),runs,*cells,*said])+' |')
+        lines.append('| '+' | '.join([key[0],key[1],(key[2] or '').replace('_',' '),runs_in_words(n,v),*cells,*said])+' |')
     if len(rows)>len(done): lines += ['',f'{len(rows)-len(done)} unfinished run(s) not counted.']
     return '\n'.join(lines)
 
@@ -720,12 +842,12 @@ def comparison(
 )->str: # Markdown
     "An ablation as a table: its arms in the study's order, ours beside the published values; what has not been run says so"
     study = study if isinstance(study,Study) else STUDIES[study]
-    rows = read_results(study, root); heads = [m.replace('_',' ').upper() for m in metrics]
+    rows = read_results(study, root); heads = [m.replace('_',' ').upper() for m in metrics]; stats = [summarise(rows, m) for m in metrics]
     lines = ['| arm | n |'+''.join(f' {h} |' for h in heads)+(''.join(f' published {h} |' for h in heads) if paper else '')]
     lines.append('|'+'---|'*(lines[0].count('|')-1))
     for a in (a for a in study.arms if a.dataset==dataset):
-        label,mine = of_arm(a, rows)
-        cells = [spread(*summarise(mine, m, by=()).get((),(np.nan,np.nan))[:2]) if mine else 'not run' for m in metrics]
+        label,mine = of_arm(a, rows); key = mine and tuple(mine[0][k] for k in ('dataset','method','arm'))
+        cells = [spread(*s[key][:2]) if mine else 'not run' for s in stats]
         said = (paper.get(label) or paper.get(a.name) or ('–',)*len(metrics)) if paper else ()
         lines.append('| '+' | '.join([label,str(len(mine)),*cells,*said])+' |')
     return '\n'.join(lines)
@@ -741,14 +863,14 @@ def standings(
     "A comparison as a table, the best first; what has not been run is named below it"
     study = study if isinstance(study,Study) else STUDIES[study]; names = (dataset,) if isinstance(dataset,str) else dataset
     rows,lines,missing = read_results(study, root),[],[]
+    stats = {m:summarise(rows, m) for m in dict.fromkeys((by,*metrics,'wall_s','peak_mib'))}
     for a in (a for a in study.arms if a.dataset in names):
         label,mine = of_arm(a, rows)
         if not mine: missing.append(label); continue
-        cells = {m:summarise(mine, m, by=())[()] for m in dict.fromkeys((by,*metrics,'wall_s','peak_mib'))}
-        version,seconds,(mean,_,n,v) = mine[-1]['params'].get('version'),cells['wall_s'],cells[by]
-        text = [spread(*cells[m][:2]) for m in metrics]+[spread(*seconds[:2], 1 if seconds[0]>1 else 2), f'{cells["peak_mib"][0]:.0f}']
-        runs = f'{n} (+{len(v)-n} diverged)' if len(v)>n else str(n)
-        lines.append((-mean, [label+(f' ({version})' if version else ''), runs, *text, mine[-1]['protocol']]))
+        cells = {m:s[tuple(mine[0][k] for k in ('dataset','method','arm'))] for m,s in stats.items()}
+        version,(mean,_,n,v) = mine[-1]['params'].get('version'),cells[by]
+        text = [*(spread(*cells[m][:2]) for m in metrics), in_seconds(*cells['wall_s'][:2]), f'{cells["peak_mib"][0]:.0f}']
+        lines.append((-mean, [label+(f' ({version})' if version else ''), runs_in_words(n,v), *text, mine[-1]['protocol']]))
     head = ['method','n',*(m.replace('_',' ').upper() for m in metrics),'s','MiB','protocol']
     best_first = [c for _,c in sorted(lines, key=lambda x: np.nan_to_num(x[0], nan=1))] # diverged in every run: last
     table = ['| '+' | '.join(c)+' |' for c in [head,['---']*len(head),*best_first]]
@@ -757,13 +879,14 @@ def standings(
 # %% ../nbs/75_bench.ipynb #a7dad31e
 def runs_of(
     method:str, # its name
-    arms:tuple=('',), # names of arms; '' is the one of the defaults
+    arms:tuple=('',), # names of arms; '' is the one of the defaults, not one of other parameters that a study gave no name
     studies:tuple|None=None, # where to look; None: everywhere but in `races`
     root:str|Path|None=None, # results folder
 )->list: # of dicts as `read_results` gives them, those with few samples first
     "All runs of a method, each once"
     folders = studies or sorted(p.name for p in results_root(root).glob('*/') if p.name!=RACES)
     rows = [r for s in folders for r in read_results(s, root) if r['method']==method and r['arm'] in map(slug, arms)]
+    rows = [r for r in rows if r['arm'] or not set(r['diff'])-{'given'}]
     once = {(r['n'],r['dataset'],r['arm'],r['protocol'],r['seed']):r for r in rows}
     return [once[k] for k in sorted(once)]
 
@@ -776,20 +899,20 @@ def at_a_glance(
     root:str|Path|None=None, # results folder
 )->str: # Markdown
     "Where methods have been measured, beside what was published"
-    names = (methods,) if isinstance(methods,str) else methods; said,groups,known = dict(published or {}),{},{slug(a):a for a in arms}
-    for r in (r for m in names for r in runs_of(m, arms, studies, root)):
-        groups.setdefault((r['n'],r['dataset'],names.index(r['method']),r['arm'],r['protocol']), []).append(r)
+    names = (methods,) if isinstance(methods,str) else methods; said,known = dict(published or {}),{slug(a):a for a in arms}
+    rows = [r|dict(at=names.index(r['method'])) for m in names for r in runs_of(m, arms, studies, root)]
+    stats = {m:summarise(rows, m, ('n','dataset','at','arm','protocol')) for m in (*metrics,'wall_s')}
     head = ['data','method','n',*(m.replace('_',' ').upper() for m in metrics),*(['paper'] if said else []),'s','protocol']
     lines,answered = [head,['---']*len(head)],set()
-    for (_,d,i,arm,protocol),rows in sorted(groups.items()):
-        key = (names[i],d) if (names[i],d) in said else d; answered.add(key); s = summarise(rows, 'wall_s', by=())[()][0]
-        scores = [claim(rows, m).split(' (n')[0] for m in metrics]; lost = sum(r['metrics'][metrics[0]] is None for r in rows)
-        lines.append([d, f'{names[i]} {known[arm]}'.strip(), f'{len(rows)}'+(f' ({lost} diverged)' if lost else ''), *scores,
-                      *([said.get(key,'–')] if said else []), f'{s:.0f}' if s>=10 else f'{s:.1f}', protocol])
+    for group in sorted(stats['wall_s']):
+        _,d,i,arm,protocol = group; key = (names[i],d) if (names[i],d) in said else d; answered.add(key)
+        *cells,seconds = [s[group] for s in stats.values()]
+        lines.append([d, f'{names[i]} {known[arm]}'.strip(), runs_in_words(*cells[0][2:]), *(spread(*c[:2]) for c in cells),
+                      *([said.get(key,'–')] if said else []), in_seconds(seconds[0]), protocol])
     for key in (k for k in said if k not in answered):
         m,d = key if isinstance(key,tuple) else (names[0],key)
         lines.append([d, m, 'not run', *['–']*len(metrics), said[key], '–', '–'])
-    devices = '; '.join(sorted({r['device'] for rows in groups.values() for r in rows}))
+    devices = '; '.join(sorted({r['device'] for r in rows}))
     return '\n'.join(['| '+' | '.join(c)+' |' for c in lines]+(['', f'Seconds are those of a fit; {devices}.'] if devices else []))
 
 # %% ../nbs/75_bench.ipynb #32c29c6f
@@ -849,6 +972,14 @@ def turn_ratios(
     times = [{w:r['wall_s'] for r,w in p} for p in pairs] if fair else []
     return [t[0]/t[1] for t in times]
 
+# %% ../nbs/75_bench.ipynb #274de367
+def no_race(a, b)->str: # of results; '' where `turn_ratios` has an answer
+    "Why the runs of a race cannot be compared"
+    found = {k:sorted({r[k] for r in (*a,*b)}) for k in ('device','commit','dataset')}
+    if turn_ratios(a, b): return ''
+    why = '; '.join(f'the {k} changed between {" and ".join(v)}' for k,v in found.items() if len(v)>1) or 'the runs did not alternate'
+    return f'no answer: {why}. Race again when it stays; the results of the last race are kept'
+
 # %% ../nbs/75_bench.ipynb #e3f17917
 def race(
     a:str, # a method, or a program of others
@@ -860,15 +991,20 @@ def race(
     peer_python:str|None=None, # interpreter for the programs of others
     out=print, # where the lines go
 )->str: # the answer in a line
-    "Time two programs in alternating turns, and keep the results"
+    "Time two programs in alternating turns, and keep the results in place of those of their last race"
     both = [usual_arm(m, dataset, None, f'against {other}') for m,other in ((a,b),(b,a))]
     for arm in both:
         if why := obstacle(arm): raise ValueError(why)
     study,root = Study(RACES, 'Races', both, check_int(turns,'turns',low=1)),results_root(root)
-    for old in (p for arm in both for p in (root/RACES).glob(f'{arm.key}-s*.json')): old.unlink()
-    for seed in range(turns):
-        for arm in both if seed%2==0 else both[::-1]:
-            out(one_line(arm, seed, run_apart(study, arm, seed, None, False, root, threads, peer_python)))
+    with tempfile.TemporaryDirectory(dir=below_runs(root.parent/'.runs')) as new:
+        rows,new = [],Path(new)/'results'
+        for seed in range(turns):
+            for arm in both if seed%2==0 else both[::-1]:
+                rows.append(run_apart(study, arm, seed, None, False, new, threads, peer_python)); out(one_line(arm, seed, rows[-1]))
+        if why := no_race(*([r for r in rows if r['method']==arm.label] for arm in both)): raise RuntimeError(why)
+        for old in (p for arm in both for p in (root/RACES).glob(f'{arm.key}-s*.json')): old.unlink()
+        (root/RACES).mkdir(parents=True, exist_ok=True)
+        for p in (new/RACES).glob('*.json'): shutil.move(p, root/RACES/p.name)
     return next(r['line'] for r in races(root) if {r['a'],r['b']}=={a,b} and r['dataset']==dataset)
 
 def races(
@@ -934,16 +1070,8 @@ def main(
         try: check_choice(a.study, 'study', tuple(STUDIES))
         except ValueError as e: print(e, file=sys.stderr); return 2
     chosen = [STUDIES[a.study]] if getattr(a,'study',None) else list(STUDIES.values())
-    if a.command in ('run','race'): return make(a, chosen[0])
-    if a.command=='list':
-        for s in chosen: print(f'{s.name:16} {len(s.arms):3} arms x {s.seeds} seeds  {s.title}. {s.question}')
-    elif a.command=='table': print(markdown_table(chosen[0], a.root, title=True))
-    elif a.command=='pending': print('\n'.join(show_pending(chosen, a.root)))
-    elif a.command=='verify':
-        bad = {p:verify(p) for p in sorted(results_root(a.root).glob('*/*.json'))}
-        print('\n'.join(f'{p}: {"; ".join(b)}' for p,b in bad.items() if b) or f'{len(bad)} result files, nothing wrong')
-        return int(any(bad.values()))
-    return 0
+    try: return make(a, chosen[0]) if a.command in ('run','race') else tell(a, chosen)
+    except ValueError as e: print(e, file=sys.stderr); return 2
 
 # %% ../nbs/75_bench.ipynb #4a3cf36d
 def make(a, study)->int:
@@ -956,6 +1084,18 @@ def make(a, study)->int:
     except KeyboardInterrupt: say('interrupted; --resume goes on'); return 130
     except (ValueError,RuntimeError) as e: print(e, file=sys.stderr); return 2
     say(', '.join(f'{v} {k}' for k,v in count.items())); return int(count['failed']>0)
+
+def tell(a, chosen)->int:
+    "The commands that read; exit status"
+    if a.command=='list':
+        for s in chosen: print(f'{s.name:16} {len(s.arms):3} arms x {s.seeds} seeds  {s.title}. {s.question}')
+    elif a.command=='table': print(markdown_table(chosen[0], a.root, title=True))
+    elif a.command=='pending': print('\n'.join(show_pending(chosen, a.root)))
+    elif a.command=='verify':
+        bad = {p:verify(p) for p in sorted(results_root(a.root).glob('*/*.json'))}
+        print('\n'.join(f'{p}: {"; ".join(b)}' for p,b in bad.items() if b) or f'{len(bad)} result files, nothing wrong')
+        return int(any(bad.values()))
+    return 0
 
 # %% ../nbs/75_bench.ipynb #490b5322
 if __name__=='__main__' and '__file__' in globals(): sys.exit(main()) # not in a notebook

@@ -5,18 +5,19 @@
 # %% auto #0
 __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'MNIST_S', 'ABLATION', 'CHOICES', 'LARGE_CHOICES',
            'DIGITS_ARMS', 'TABLE_ARMS', 'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'FAST', 'SHORT',
-           'DIGITS16_S', 'MNIST', 'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'TABLE_4_2', 'FEATURES',
-           'MMDC_TABLE_ARMS', 'FEATURE_ARMS', 'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'AE_CHOICES',
-           'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'BOUNDS', 'OURS_LOG', 'SHORT_AE', 'PLAIN_START', 'VADE_CHOICES',
-           'VADE_STUDIES', 'NO_TERM', 'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS',
-           'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE',
-           'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS',
-           'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS',
-           'CDEC_STUDIES', 'SEEDED', 'BY_CENTRES', 'FAR', 'SHARES', 'FIVE', 'CN_LOSSES', 'CN_CHOICES', 'CN_GUESSES',
-           'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES',
-           'CLUSTERNET_STUDIES', 'VS_COSTS', 'VS_IMAGES', 'VS_PEERS', 'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF',
-           'FEATURE_COSTS', 'THREE', 'AS_VECTORS', 'TURTLE_CHOICES', 'TURTLE_ARMS', 'FEATURE_STUDIES', 'STUDIES', 'Arm',
-           'Study', 'slug', 'arm', 'small_and_full', 'convolutional', 'after', 'cdec_arms', 'few', 'semi']
+           'DIGITS16_S', 'MNIST', 'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'OURS_PAPER', 'TABLE_4_2',
+           'FEATURES', 'MMDC_TABLE_ARMS', 'FEATURE_ARMS', 'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS',
+           'AE_CHOICES', 'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'BOUNDS', 'OURS_LOG', 'SHORT_AE', 'PLAIN_START',
+           'VADE_CHOICES', 'VADE_STUDIES', 'NO_TERM', 'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT',
+           'AS_REPORTED', 'BY_VIEWS', 'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID', 'VGG_S', 'DCGMM_TABLE2',
+           'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE', 'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES',
+           'CDEC_ANCHORS', 'CDEC_VIEWS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_LARGE', 'CDEC_SMALL', 'CDEC_STEMS',
+           'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'BY_CENTRES', 'FAR', 'SHARES', 'FIVE',
+           'CN_LOSSES', 'CN_CHOICES', 'CN_GUESSES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG',
+           'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES', 'CLUSTERNET_STUDIES', 'VS_COSTS', 'VS_IMAGES', 'VS_PEERS',
+           'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF', 'FEATURE_COSTS', 'THREE', 'AS_VECTORS', 'TURTLE_CHOICES',
+           'TURTLE_ARMS', 'FEATURE_STUDIES', 'ALL_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full',
+           'convolutional', 'after', 'cdec_arms', 'few', 'semi']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -122,11 +123,12 @@ def small_and_full(
     diffs:dict, # arm name -> parameters
     full:tuple=(('cifar10','cifar10',900),), # data set, preset, seconds on an accelerator
     method:str='MMDC', # class name
+    large:dict|None=None, # the arms there, where the preset has what the defaults have not; None: the same
 )->list: # of `Arm`
     "Each arm on digits16 with the defaults, and on the paper's data with its preset"
     small = [arm(method, 'digits16', DIGITS16_S, name, diff) for name,diff in diffs.items()]
     return small+[arm(method, data, None, f'paper {name}' if name else 'paper', diff, preset, s) for data,preset,s in full
-                  for name,diff in diffs.items()]
+                  for name,diff in (diffs if large is None else large).items()]
 
 MNIST,CIFAR = (('mnist','mnist',90),),(('cifar10','cifar10',900),)
 SOBEL_ROTATION = {'plain':{'rotation':False}, 'sobel':{'rotation':False,'sobel':True}, 'rotation':{'rotation':True},
@@ -136,6 +138,7 @@ TARGETS = {'one-hot':{'refine':False}} | {f'sigma {s:g} d {d}':{'targets_sigma':
 REFINE = {'off':{'refine':False}, 'late':{'refine':.875}, 'from 0.4':{'refine':.4}, 'from the start':{'refine':0.}} # Table 4.5, section 3.5
 OURS = {None:{}, 'global':{'assignment':'global'}, 'no augmentation':{'recipe':'none'}, 'clustering first':{'order':'clustering-first'},
     'drawn targets':{'even_targets':False}}
+OURS_PAPER = {n:d for n,d in OURS.items() if n!='drawn targets'}|{'even targets':{'even_targets':True}} # the presets draw
 
 # %% ../nbs/72_studies.ipynb #b68d2c35
 TABLE_4_2 = [('mnist','mnist',90),('cifar10','cifar10',900),('cifar100-20','cifar10',900),('stl10','stl10',1200),
@@ -157,7 +160,7 @@ MMDC_STUDIES = [
         question='What does renaming by k-means add, and when?'),
     Study('mmdc-features', 'MMDC: Table 4.4', FEATURE_ARMS, seeds=3, question='Which features are good, which cluster?',
         measures=('features',)),
-    Study('mmdc-choices', 'MMDC: what the thesis leaves open', small_and_full(OURS, CIFAR)
+    Study('mmdc-choices', 'MMDC: what the thesis leaves open', small_and_full(OURS, CIFAR, large=OURS_PAPER)
         +[arm('MMDC','cifar10',None,'paper lr .05 without rotation',{'rotation':False,'lr_plain':.05},'cifar10',900)], seeds=3,
         question='Batch or global assignment, augmentation, order?')]
 
@@ -290,10 +293,12 @@ CDEC_FAST_S = 450
 
 def cdec_arms(
     diffs:dict, # arm name -> parameters
+    large:dict|None=None, # the arms on CIFAR-10, where its schedule has what the defaults have not; None: the same
 )->list: # of `Arm`
     "Each arm on digits16 with the defaults, and on CIFAR-10 with the ten-minute schedule"
     return [arm('ContrastiveDEC','digits16',CDEC_S,n,d) for n,d in diffs.items()]+[
-        arm('ContrastiveDEC','cifar10',None,f'fast {n}' if n else 'fast',CDEC_FAST|d,gpu_s=CDEC_FAST_S) for n,d in diffs.items()]
+        arm('ContrastiveDEC','cifar10',None,f'fast {n}' if n else 'fast',CDEC_FAST|d,gpu_s=CDEC_FAST_S)
+        for n,d in (diffs if large is None else large).items()]
 
 CDEC_LOSSES = {'instance':{'beta':0.,'gamma':0.}, 'instance cluster':{'gamma':0.}, None:{},
     'CC head':{'cluster_head':'cc','gamma':0.,'warmup':0.}, 'no instance':{'loss_weights':{'instance':0}}} # Table 4
@@ -304,18 +309,20 @@ CDEC_WEIGHTS = {'alpha':20.,'beta':.1,'gamma':.1}
 CDEC_CHOICES = {None:{}, 'weights 20 .1 .1':CDEC_WEIGHTS, 'weights 20 .1 .1 untrained':CDEC_WEIGHTS|{'warmup':0.},
     'untrained':{'warmup':0.}, 'warmup .1':{'warmup':.1}, 'warmup .6':{'warmup':.6}, 'frequencies running':{'frequencies':'running'},
     'frequencies all':{'frequencies':'all'}, 'tau .2':{'temperature':.2}, 'cosine':{'schedule':'cosine'}}
+CDEC_LARGE = {n:d for n,d in CDEC_CHOICES.items() if n!='cosine'}|{'constant':{'schedule':'constant'}}
 CDEC_SMALL = {'recipe mmdc-digits':{'recipe':'mmdc-digits'}} # of characters only
 CDEC_STEMS = {'resnet34':({'encoder':'resnet34'},800), 'resnet18-pool':({'encoder':'resnet18-pool'},250), # name -> parameters, seconds
     'resnet34-imagenet 32 px':({'encoder':'resnet34-imagenet'},200),
     'resnet34-imagenet 96 px':({'encoder':'resnet34-imagenet','image_size':96},480),
     'resnet34-imagenet 224 px':({'encoder':'resnet34-imagenet','image_size':224},1500)}
 
+# %% ../nbs/72_studies.ipynb #bbfa587a
 CDEC_TABLE_ARMS = [arm('KMeans','digits16',1), arm('ContrastiveDEC','digits16',CDEC_S), arm('KMeans','digits',1),
     arm('ContrastiveDEC','digits',15,'vectors',{'recipe':'vectors'}),
     *[arm('ContrastiveDEC', d, None, 'paper', {}, p, s) for d,p,s in (('cifar10','cifar10',6500), ('imagenet-10','imagenet10',1500),
         ('imagenet-dogs','imagenet-dogs',2200), ('tiny-imagenet','tiny-imagenet',22000))],
     arm('ContrastiveDEC', 'cifar10', None, 'fast', CDEC_FAST, gpu_s=CDEC_FAST_S)]
-CDEC_CHOICE_ARMS = cdec_arms(CDEC_CHOICES)+[arm('ContrastiveDEC','digits16',CDEC_S,n,d) for n,d in CDEC_SMALL.items()]+[
+CDEC_CHOICE_ARMS = cdec_arms(CDEC_CHOICES, CDEC_LARGE)+[arm('ContrastiveDEC','digits16',CDEC_S,n,d) for n,d in CDEC_SMALL.items()]+[
     arm('ContrastiveDEC','cifar10',None,f'fast {n}',CDEC_FAST|d,gpu_s=s) for n,(d,s) in CDEC_STEMS.items()]
 
 CDEC_STUDIES = [
@@ -449,5 +456,6 @@ FEATURE_STUDIES = [
         question='Which values should the defaults have?')]
 
 # %% ../nbs/72_studies.ipynb #b7ec86d8
-STUDIES = {s.name:s for s in [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES,*DCGMM_STUDIES,*CDEC_STUDIES,*CLUSTERNET_STUDIES,
-    *FEATURE_STUDIES,*VS_STUDIES]}
+ALL_STUDIES = [*LNSCC_STUDIES,*MMDC_STUDIES,*AE_STUDIES,*VADE_STUDIES,*DCGMM_STUDIES,*CDEC_STUDIES,*CLUSTERNET_STUDIES,*FEATURE_STUDIES,
+    *VS_STUDIES]
+STUDIES = {s.name:s for s in ALL_STUDIES}
