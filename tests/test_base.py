@@ -1,6 +1,7 @@
 "The base class where methods differ: images, scales, supervision"
 import copy
 import pickle
+import warnings
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import adjusted_rand_score
 from torch import nn
 
 from deepclust import IDEC,KMeans
 from deepclust.augment import Chain,Flip,Op,RandomCrop,Recipe
-from deepclust.base import DeepClusterer,as_input,fitted_outputs,load_model,outputs,seen_outputs,told
+from deepclust.base import DeepClusterer,as_input,fitted_outputs,load_model,outputs,seen_outputs,shift_and_scale,told
 from deepclust.core import CheckpointError,DivergedError
 from deepclust.data import Data,load
 from deepclust.train import Stage,make_optimizer
@@ -331,3 +335,91 @@ def test_loading_says_what_is_wrong(rows, tmp_path):
 
 
 def load_named(name, root, **kw): return load_model({'m':Own, 'k':KMeans}[name], root/name, **kw)
+
+
+# ---- what callers bring along
+
+def test_far_from_the_origin():
+    X, y = make_blobs(200, 6, centers=3, cluster_std=.5, random_state=0)
+    from deepclust import LNSCC
+    for Z in (X+1000*X.std(), np.c_[X, np.full(200, 1.7e9)]):
+        m = LNSCC(3, epochs=30, random_state=0, encoder='mlp-32-32').fit(Z)
+        assert adjusted_rand_score(y, m.labels_)>.95 and (m.predict(Z)==m.labels_).all()
+    assert not isinstance(shift_and_scale(torch.from_numpy(X))[0], torch.Tensor)         # near it nothing is taken off
+
+
+def test_memory_and_precision_of_any_kind():
+    from deepclust import KMeans, LNSCC
+    X = make_blobs(60, 4, centers=2, random_state=0)[0]
+    for m in (LNSCC(2, epochs=2, random_state=0), KMeans(2, random_state=0)):
+        back = m.fit(X[::-1]).labels_
+        assert len(back)==60 and (m.predict(X)==back[::-1]).all()
+    assert len(LNSCC(2, epochs=2, random_state=0).fit(torch.from_numpy(X).bfloat16()).labels_)==60
+
+
+def test_what_the_caller_has_set_in_torch_does_not_matter():
+    from deepclust import LNSCC, TURTLE
+    X = make_blobs(60, 4, centers=2, random_state=0)[0]
+    for make in (lambda: LNSCC(2, epochs=2, random_state=0), lambda: TURTLE(2, epochs=2, random_state=0)):
+        want = make().fit(X).predict_proba(X)
+        with torch.no_grad(): assert np.array_equal(make().fit(X).predict_proba(X), want)
+        with torch.inference_mode(): assert np.array_equal(make().fit(X).predict_proba(X), want)
+        torch.set_default_dtype(torch.float64)
+        try: assert np.array_equal(make().fit(X).predict_proba(X), want) and torch.get_default_dtype()==torch.float64
+        finally: torch.set_default_dtype(torch.float32)
+
+
+def test_fits_in_threads_are_those_of_one():
+    from concurrent.futures import ThreadPoolExecutor
+    from deepclust import MMDC
+    X = torch.randint(0, 256, (30, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    fit = lambda _: MMDC(3, epochs=1, random_state=0).fit(X).predict_proba(X)
+    want, state = fit(0), torch.get_rng_state()
+    with ThreadPoolExecutor(2) as pool: assert all(np.array_equal(p, want) for p in pool.map(fit, range(2)))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_fit_that_broke_off_is_no_model():
+    from deepclust import LNSCC
+    X = make_blobs(60, 4, centers=2, random_state=0)[0]
+    m = LNSCC(2, epochs=2, random_state=0)
+    with pytest.raises(ValueError, match='NaN'): m.fit(np.full((50, 3), np.nan))
+    with pytest.raises(NotFittedError): m.predict(X)
+    m.fit(X)
+    class Stop(LNSCC):
+        def _stages(self, x): raise KeyboardInterrupt
+    s = Stop(2, epochs=2)
+    s.__dict__.update(m.__dict__)
+    with pytest.raises(KeyboardInterrupt): s.fit(X)
+    for use in (s.predict, s.save):
+        with pytest.raises(NotFittedError): use(X if use==s.predict else 'nowhere')
+
+
+@pytest.mark.parametrize('name', ['AutoencoderKMeans', 'DEC', 'VaDE', 'DCGMM', 'ClusterNet', 'LNSCC'])
+def test_a_budget_that_ends_before_there_are_clusters(name, tmp_path):
+    import deepclust
+    X, y = make_blobs(90, 6, centers=3, cluster_std=.3, random_state=0)
+    make = lambda: getattr(deepclust, name)(3, random_state=0, encoder='mlp-32-32', device='cpu')
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        m = make().fit(X, time_budget_s=0, checkpoint=tmp_path)
+    assert not m.finished_ and adjusted_rand_score(y, m.labels_)>.6 and (m.predict(X)==m.labels_).all()
+    assert any('not final' in str(w.message) for w in said) and not any('collapse' in str(w.message) for w in said)
+
+
+def test_the_seed_of_a_resumed_fit_is_that_of_its_start(tmp_path):
+    from deepclust import LNSCC
+    X = make_blobs(60, 4, centers=2, random_state=0)[0]
+    for r in (0, 1):
+        m = LNSCC(2, epochs=3, random_state=np.random.default_rng(r)).fit(X, checkpoint=tmp_path, resume=r>0, time_budget_s=0)
+    assert m.n_iter_>=1
+
+
+def test_folders_are_the_users(tmp_path, monkeypatch):
+    from deepclust import LNSCC
+    monkeypatch.setenv('HOME', str(tmp_path))
+    X = make_blobs(60, 4, centers=2, random_state=0)[0]
+    m = LNSCC(2, epochs=1, random_state=0).fit(X, checkpoint='~/c')
+    m.save('~/m')
+    assert (tmp_path/'m'/'model.json').exists() and list((tmp_path/'c').glob('init-0/step-*'))
+    with pytest.raises(ValueError, match='no folder'): m.fit(X, checkpoint='')

@@ -475,3 +475,10 @@ def test_a_checkpoint_knows_what_links_weigh():
 def test_words_for_clusters_without_a_label(none, text):
     from deepclust.kmeans import without_labels
     assert without_labels(none, 10).startswith(text)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_stopped_before_its_start_it_still_names_clusters_by_labels():
+    X, y = make_blobs(90, 6, centers=3, cluster_std=.3, random_state=0)
+    m = ClusterNet(3, random_state=0, device='cpu').fit(X, np.where(np.arange(90)<20, y, -1), time_budget_s=0)
+    assert not m.finished_ and (m.labels_==y).mean()>.9

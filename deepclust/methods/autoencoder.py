@@ -159,6 +159,18 @@ def on_images(
     if isinstance(encoder, nn.Module): return any(isinstance(m, nn.Conv2d) for m in encoder.modules())
     return encoder in (*CONV_STACKS,'resnet')
 
+# %% ../../nbs/methods/20_autoencoder.ipynb #05cf250f
+def place_centers(
+    net:nn.Module, # with `centers` (k, e)
+    z:Tensor, # (n, e) codes
+    k:int, # clusters
+):
+    "k-means for a fit that was stopped before its own start"
+    r = kmeans(z, k, seed=0); spread = float(r.inertia)/z.numel()
+    with torch.no_grad(): net.centers.copy_(torch.as_tensor(r.centers))
+    if hasattr(net,'variance'): net.variance.fill_(spread)
+    if hasattr(net,'center_logvar'): net.center_logvar.data.fill_(math.log(max(spread, 1e-12)))
+
 # %% ../../nbs/methods/20_autoencoder.ipynb #3dcc015d
 class Autoencoding(DeepClusterer):
     "Network, scaling, embedding and decoding of all methods that are built on an autoencoder"
@@ -191,6 +203,8 @@ class Autoencoding(DeepClusterer):
     def _decode(self, z): return self.net_['decoder'](z) # before any activation
     def _criterion(self, x): return self.net_.share.item()
     def _finish(self, z, q): self.cluster_centers_ = self.net_.centers.detach().cpu().numpy().copy()
+    def _place(self, z):
+        if not self.net_.centers.any(): place_centers(self.net_, z, self.n_clusters)
     def inverse_transform(self,
         Z, # (m, e) points of the embedding
     )->np.ndarray: # (m, *shape of a sample) float32, in the units of X; pixels in 0..1

@@ -308,7 +308,7 @@ class ClusterNet(Autoencoding):
         *,
         embedding_dim:int=32, # e
         margin:float=2., # m, nats that the divergence of a dissimilar pair should reach
-        gamma:float|None=10., # weight of the share of the reconstruction error that is left; None: 1, of the error itself
+        gamma:float|None=10., # weight of the reconstruction error over that of the best constant prediction; None: 1, of the error
         pull:float=1., # weight, beside λ, of the distances of guessed samples to their centres
         labelled_fraction:float=.25, # share of a batch drawn from labelled or linked samples, 0..0.9
         annealed:bool=True, # whether the weight λ of the guesses rises from 0; False: it is 1
@@ -316,7 +316,7 @@ class ClusterNet(Autoencoding):
         guesses:str='graph', # clusters of the unlabelled: labels carried along the 'graph' of embeddings, or the nearest of the 'centers'
         n_neighbors:int=10, # in that graph
         detach:bool=True, # whether the first distribution of each divergence is held fixed
-        dropout:float=.1, # share of units, in every layer but the decoder's last
+        dropout:float=.1, # share of units, after every activation but that of the code
         strict:bool=False, # raise where a cluster has no labelled sample, instead of a warning
         likelihood:str='auto', # 'gaussian', 'bernoulli' (X in 0..1), or 'auto': bernoulli where X lies in 0..1
         pretrain_lr:float=1e-3, # of Adam, per step, falling to 0
@@ -378,6 +378,10 @@ class ClusterNet(Autoencoding):
         y = torch.from_numpy(self._y).to(x.device)
         last = [MeansStage(self, x, y)] if self.guesses=='graph' and self.epochs else []
         return [PretrainStage(self, x), SeedStage(self, x, y), ClusterNetStage(self, x, y, self._links), *last]
+    def _place(self, z): # named by the labels there are
+        y = torch.from_numpy(self._y)
+        if not (y>=0).any(): return super()._place(z)
+        if not self.net_.centers.any(): self.net_.centers.copy_(seeded_kmeans(z, y, self.n_clusters, seed=0).centers)
     def _finish(self, z, q):
         super()._finish(z, q)
         for name in ('_y','_links','_pictures'): self.__dict__.pop(name, None)
