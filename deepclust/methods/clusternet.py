@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['assignment_logits', 'pairwise_kl', 'masked_mean', 'pair_loss', 'pair_masks', 'center_loss', 'cluster_losses',
-           'move_centers', 'anneal', 'with_dropout', 'conv_pair', 'build_pair', 'SeedStage', 'known_batches', 'shares',
-           'guess', 'ClusterNetStage', 'MeansStage', 'known_labels', 'known_of', 'ClusterNet']
+           'move_centers', 'anneal', 'with_dropout', 'conv_pair', 'build_pair', 'place_named', 'SeedStage',
+           'known_batches', 'shares', 'guess', 'ClusterNetStage', 'MeansStage', 'known_labels', 'known_of',
+           'ClusterNet']
 
 # %% ../../nbs/methods/30_clusternet.ipynb #0f43e256
 import math
@@ -164,6 +165,13 @@ def build_pair(
     return dict(trunk=trunk if own else dress(trunk), mu=nn.Linear(width,e), decoder=dress(decoder))
 
 # %% ../../nbs/methods/30_clusternet.ipynb #8ebb69af
+def place_named(
+    est, # a `ClusterNet`
+    z:Tensor, # (n, e) embeddings
+):
+    "Centres for a fit that was stopped before it had any, named by the labels there are"
+    if not est.net_.centers.any(): est.net_.centers.copy_(seeded_kmeans(z, est._y, est.n_clusters, seed=0).centers)
+
 class SeedStage(Stage):
     "First centres: means of the labelled embeddings, or seeded k-means; a stage of no epochs"
     name = 'seeds'
@@ -353,19 +361,18 @@ class ClusterNet(Autoencoding):
         check_choice(self.guesses,'guesses',('graph','centers')); check_int(self.n_neighbors,'n_neighbors',low=1)
         for name in ('margin','pretrain_lr'): check_float(getattr(self,name), name, low=0, open_low=True)
         check_float(self.dropout,'dropout',low=0,high=.9); check_float(self.pull,'pull',low=0)
-        check_float(self.labelled_fraction,'labelled_fraction',low=0,high=.9)
-        if self.gamma is not None: check_float(self.gamma,'gamma',low=0)
+        check_float(self.labelled_fraction,'labelled_fraction',low=0,high=.9); check_float(self.gamma or 0,'gamma',low=0)
     def fit(self, X, y=None, *, constraints=None, checkpoint=None, resume=False, time_budget_s=None, snapshots=()):
         if not is_table(X): X = as_data(X)
         self._pictures = not is_table(X) and X.is_images and min(X.x.shape[2:])>=8
-        return super().fit(X, y, constraints=constraints, checkpoint=checkpoint, resume=resume, time_budget_s=time_budget_s,
-                           snapshots=snapshots)
+        told = dict(constraints=constraints, checkpoint=checkpoint, resume=resume, time_budget_s=time_budget_s, snapshots=snapshots)
+        return super().fit(X, y, **told)
     def _images(self):
         if self.encoder is not None: return self.encoder=='conv' or on_images(self.encoder)
         shape = getattr(self,'input_shape_',()); return getattr(self,'_pictures', len(shape)==3 and min(shape[1:])>=8)
     def _build(self, shape):
         if self._images(): self.likelihood_ = 'bernoulli' if self.likelihood=='auto' else self.likelihood
-        e,shape = self.embedding_dim,tuple(shape) if self._images() else (math.prod(shape),)
+        e = self.embedding_dim; shape = tuple(shape) if self._images() else (math.prod(shape),)
         net = nn.ModuleDict(build_pair(self.encoder, shape, e, self.dropout))
         net.register_buffer('centers', torch.zeros(self.n_clusters,e)); net.register_buffer('share', torch.ones(()))
         return net
@@ -378,10 +385,7 @@ class ClusterNet(Autoencoding):
         y = torch.from_numpy(self._y).to(x.device)
         last = [MeansStage(self, x, y)] if self.guesses=='graph' and self.epochs else []
         return [PretrainStage(self, x), SeedStage(self, x, y), ClusterNetStage(self, x, y, self._links), *last]
-    def _place(self, z): # named by the labels there are
-        y = torch.from_numpy(self._y)
-        if not (y>=0).any(): return super()._place(z)
-        if not self.net_.centers.any(): self.net_.centers.copy_(seeded_kmeans(z, y, self.n_clusters, seed=0).centers)
+    def _place(self, z): place_named(self, z)
     def _finish(self, z, q):
         super()._finish(z, q)
         for name in ('_y','_links','_pictures'): self.__dict__.pop(name, None)
