@@ -53,7 +53,7 @@ def with_one(
 def step_size(
     z:Tensor, # (n, d+1) features, with the ones
     rounds:int=30, # of power iteration
-)->Tensor: # scalar: 1/L, the largest step under which gradient descent cannot overshoot
+)->Tensor: # scalar: the largest step under which gradient descent cannot overshoot
     "2 / λ_max(zᵀz/n), the inverse curvature of softmax regression"
     v = torch.randn(z.shape[1], generator=generator(0), dtype=torch.float64).to(z)
     for _ in range(rounds): u = z.T@(z@v); v = u/u.norm().clamp_min(1e-30)
