@@ -219,6 +219,12 @@ def _attempt(f, *args):
     try: return f(*args)
     except Exception as e: return e
 
+def _files(root:Path):
+    "Files of a folder and what is below it; a link to a folder that it lies in is not followed"
+    for d,below,fs in os.walk(root, followlinks=True):
+        here = Path(os.path.realpath(d)); below[:] = [s for s in below if not here.is_relative_to(os.path.realpath(Path(d)/s))]
+        yield from (Path(d)/f for f in fs)
+
 def _read_images(items:list, image_size=None, on_error='raise', threads=None)->tuple[Tensor,list,list]:
     "Decode files or Pillow images into ((m, c, h, w) uint8, the m indices read, the items skipped)"
     check_choice(on_error, 'on_error', ('raise', 'skip'))
@@ -242,7 +248,7 @@ def _read_images(items:list, image_size=None, on_error='raise', threads=None)->t
 
 # %% ../nbs/05_data.ipynb #4d122839
 def from_folder(
-    path:str|Path,              # folder of images; its sub-folders, if every image is in one, are the classes
+    path:str|Path,              # folder of images; its sub-folders, if every image is in one and there are several, are the classes
     image_size:int|None=None,   # side of the square images in px, or (h, w); None: the rule above
     on_error:str='raise',       # 'raise' or 'skip' unreadable files
     classes:list|None=None,     # take only these sub-folders, labelled in this order
@@ -251,14 +257,14 @@ def from_folder(
     "The images of a folder as one tensor, whatever their sizes and modes"
     root = Path(path).expanduser()
     if not root.is_dir(): raise FileNotFoundError(f'no folder {root}: pass the path of a folder of images')
-    files = sorted(Path(d)/f for d,_,fs in os.walk(root, followlinks=True) for f in fs if Path(f).suffix.lower() in _EXT)
+    files = sorted(f for f in _files(root) if f.suffix.lower() in _EXT)
     rel = [p.relative_to(root).parts for p in files]
     keep = [not any(s.startswith('.') for s in r) and (classes is None or r[0] in classes) for r in rel]
     files,rel = [[v for v,k in zip(vs, keep) if k] for vs in (files, rel)]
     if not files: raise ValueError(f"no images in {root}: looked for {' '.join(sorted(_EXT))} in it and its sub-folders")
     missing = sorted(set(classes or ())-{r[0] for r in rel})
     if missing: raise ValueError(f"{root} lacks images of {len(missing)} of the classes asked for: {', '.join(missing[:5])}")
-    labelled = all(len(r)>1 for r in rel)
+    labelled = all(len(r)>1 for r in rel) and (bool(classes) or len({r[0] for r in rel})>1) # one folder is no class
     names = (list(classes) if classes else sorted({r[0] for r in rel})) if labelled else None
     x,read,skipped = _read_images(files, image_size, on_error, threads)
     code = {c: i for i,c in enumerate(names or ())}

@@ -770,3 +770,18 @@ def test_hdf5_of_matlab_and_what_can_be_wrong_with_it(tmp_path, rng, monkeypatch
     with pytest.raises(ValueError, match='no square image'): load('cmu-pie', tmp_path)
     monkeypatch.setitem(__import__('sys').modules, 'h5py', None)
     with pytest.raises(ImportError, match='store the arrays x and y'): as_data(tmp_path/'v73.h5')
+
+
+def test_links_that_lead_back_end(tmp_path):
+    for c in 'ab':
+        (tmp_path/c).mkdir()
+        for i in range(3): Image.fromarray(np.full((8, 8), 60*i, np.uint8)).save(tmp_path/c/f'{i}.png')
+    (tmp_path/'a'/'up').symlink_to('..')
+    (tmp_path/'c').symlink_to('a')                                             # a link elsewhere is followed
+    assert len(from_folder(tmp_path))==9
+
+
+def test_a_single_sub_folder_is_no_class(tmp_path):
+    (tmp_path/'2023').mkdir()
+    for i in range(3): Image.fromarray(np.full((8, 8), 60*i, np.uint8)).save(tmp_path/'2023'/f'{i}.png')
+    assert from_folder(tmp_path).y is None and from_folder(tmp_path, classes=['2023']).y.tolist()==[0, 0, 0]
