@@ -24,13 +24,14 @@ import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
-from .core import DivergedError,atomic_write,check_choice,check_float,check_int
+from .core import DivergedError,alive,atomic_write,check_choice,check_float,check_int
 from .data import Data,_known,available
 from .data import load as load_data
 from .metrics import kmeans_probe,linear_probe,scores
 from .registry import METHODS,get_method
 from .studies import FEATURES_OF,STUDIES,Arm,Study,slug
 from .studies import arm as usual_arm
+from .train import has_checkpoint
 
 # %% ../nbs/75_bench.ipynb #035681e5
 def result_path(
@@ -232,19 +233,6 @@ def below_runs(folder)->Path:
     runs = next(p for p in (folder,*folder.parents) if p.name=='.runs'); folder.mkdir(parents=True, exist_ok=True)
     if not (runs/'.gitignore').exists(): atomic_write(runs/'.gitignore', '*\n')
     return folder
-
-def has_checkpoint(folder)->bool: return any(folder.rglob('step-*'))
-
-def alive(pid)->bool:
-    "Whether a process of this machine has this number"
-    if os.name=='nt':
-        import ctypes
-        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid) # os.kill would end it there
-        return bool(handle and ctypes.windll.kernel32.CloseHandle(handle))
-    try: os.kill(pid, 0)
-    except (ProcessLookupError,OverflowError): return False
-    except OSError: pass # somebody else's
-    return True
 
 def lock_of(folder)->Path: return folder.with_name(f'{folder.name}.lock')
 
@@ -878,16 +866,17 @@ def standings(
 
 # %% ../nbs/75_bench.ipynb #a7dad31e
 def runs_of(
-    method:str, # its name
+    methods:str|tuple, # a name, or several
     arms:tuple=('',), # names of arms; '' is the one of the defaults, not one of other parameters that a study gave no name
     studies:tuple|None=None, # where to look; None: everywhere but in `races`
     root:str|Path|None=None, # results folder
 )->list: # of dicts as `read_results` gives them, those with few samples first
-    "All runs of a method, each once"
+    "All runs of methods, each once"
+    names = (methods,) if isinstance(methods,str) else methods; arms = set(map(slug, arms))
     folders = studies or sorted(p.name for p in results_root(root).glob('*/') if p.name!=RACES)
-    rows = [r for s in folders for r in read_results(s, root) if r['method']==method and r['arm'] in map(slug, arms)]
+    rows = [r for s in folders for r in read_results(s, root) if r['method'] in names and r['arm'] in arms]
     rows = [r for r in rows if r['arm'] or not set(r['diff'])-{'given'}]
-    once = {(r['n'],r['dataset'],r['arm'],r['protocol'],r['seed']):r for r in rows}
+    once = {(r['n'],r['dataset'],r['method'],r['arm'],r['protocol'],r['seed']):r for r in rows}
     return [once[k] for k in sorted(once)]
 
 def at_a_glance(
@@ -900,7 +889,7 @@ def at_a_glance(
 )->str: # Markdown
     "Where methods have been measured, beside what was published"
     names = (methods,) if isinstance(methods,str) else methods; said,known = dict(published or {}),{slug(a):a for a in arms}
-    rows = [r|dict(at=names.index(r['method'])) for m in names for r in runs_of(m, arms, studies, root)]
+    rows = [r|dict(at=names.index(r['method'])) for r in runs_of(names, arms, studies, root)]
     stats = {m:summarise(rows, m, ('n','dataset','at','arm','protocol')) for m in (*metrics,'wall_s')}
     head = ['data','method','n',*(m.replace('_',' ').upper() for m in metrics),*(['paper'] if said else []),'s','protocol']
     lines,answered = [head,['---']*len(head)],set()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_int', 'check_float', 'check_choice', 'check_finite', 'check_pixels', 'get_device', 'as_seed', 'derive_seed',
-           'generator', 'fork_rng', 'CollapseWarning', 'DivergedError', 'CheckpointError', 'atomic_write']
+           'generator', 'fork_rng', 'CollapseWarning', 'DivergedError', 'CheckpointError', 'alive', 'atomic_write']
 
 # %% ../nbs/00_core.ipynb #0dd7d01a
 import difflib, numbers, os, reprlib, uuid
@@ -202,6 +202,19 @@ class CheckpointError(RuntimeError):
     "A checkpoint cannot be read, is cut short, or was written by another model"
 
 # %% ../nbs/00_core.ipynb #7cfa7b2b
+def alive(
+    pid:int, # number of a process
+)->bool:
+    "Whether a process of this machine has this number"
+    if os.name=='nt':
+        import ctypes
+        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid) # os.kill would end it there
+        return bool(handle and ctypes.windll.kernel32.CloseHandle(handle))
+    try: os.kill(pid, 0)
+    except (ProcessLookupError,OverflowError): return False
+    except OSError: pass # somebody else's
+    return True
+
 def atomic_write(
     path:str|os.PathLike,  # target; missing folders above it are made
     data:bytes|str,        # text is written as UTF-8

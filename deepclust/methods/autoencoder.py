@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor,nn
 from torch.nn import functional as F
 from ..augment import Recipe,training_ops
-from ..base import DeepClusterer,in_blocks,rms_scale
+from ..base import DeepClusterer,feature_means,in_blocks,rms_scale
 from ..core import check_choice,check_float,check_int
 from ..kmeans import kmeans
 from ..nets import CONV_STACKS,pick_autoencoder
@@ -52,7 +52,7 @@ def center_and_scale(
 )->tuple: # shift (d,), scale > 0
     "Feature means and the common root mean square deviation"
     x = torch.as_tensor(x)
-    return torch.stack([p.double().sum(0) for p in x.split(4096)]).sum(0)/len(x), rms_scale(x)
+    return feature_means(x),rms_scale(x)
 
 # %% ../../nbs/methods/20_autoencoder.ipynb #8d039686
 def constant_loss(
@@ -164,12 +164,14 @@ def place_centers(
     net:nn.Module, # with `centers` (k, e)
     z:Tensor, # (n, e) codes
     k:int, # clusters
-):
+)->bool: # whether there were none
     "k-means for a fit that was stopped before its own start"
+    if net.centers.any(): return False
     r = kmeans(z, k, seed=0); spread = float(r.inertia)/z.numel()
     with torch.no_grad(): net.centers.copy_(torch.as_tensor(r.centers))
     if hasattr(net,'variance'): net.variance.fill_(spread)
     if hasattr(net,'center_logvar'): net.center_logvar.data.fill_(math.log(max(spread, 1e-12)))
+    return True
 
 # %% ../../nbs/methods/20_autoencoder.ipynb #3dcc015d
 class Autoencoding(DeepClusterer):
@@ -203,8 +205,7 @@ class Autoencoding(DeepClusterer):
     def _decode(self, z): return self.net_['decoder'](z) # before any activation
     def _criterion(self, x): return self.net_.share.item()
     def _finish(self, z, q): self.cluster_centers_ = self.net_.centers.detach().cpu().numpy().copy()
-    def _place(self, z):
-        if not self.net_.centers.any(): place_centers(self.net_, z, self.n_clusters)
+    def _place(self, z): return place_centers(self.net_, z, self.n_clusters)
     def inverse_transform(self,
         Z, # (m, e) points of the embedding
     )->np.ndarray: # (m, *shape of a sample) float32, in the units of X; pixels in 0..1

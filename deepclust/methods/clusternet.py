@@ -168,9 +168,11 @@ def build_pair(
 def place_named(
     est, # a `ClusterNet`
     z:Tensor, # (n, e) embeddings
-):
+)->bool: # whether there were none
     "Centres for a fit that was stopped before it had any, named by the labels there are"
-    if not est.net_.centers.any(): est.net_.centers.copy_(seeded_kmeans(z, est._y, est.n_clusters, seed=0).centers)
+    new = not est.net_.centers.any()
+    if new: est.net_.centers.copy_(seeded_kmeans(z, est._y, est.n_clusters, seed=0).centers)
+    return new
 
 class SeedStage(Stage):
     "First centres: means of the labelled embeddings, or seeded k-means; a stage of no epochs"
@@ -361,12 +363,13 @@ class ClusterNet(Autoencoding):
         check_choice(self.guesses,'guesses',('graph','centers')); check_int(self.n_neighbors,'n_neighbors',low=1)
         for name in ('margin','pretrain_lr'): check_float(getattr(self,name), name, low=0, open_low=True)
         check_float(self.dropout,'dropout',low=0,high=.9); check_float(self.pull,'pull',low=0)
-        check_float(self.labelled_fraction,'labelled_fraction',low=0,high=.9); check_float(self.gamma or 0,'gamma',low=0)
+        check_float(self.labelled_fraction,'labelled_fraction',low=0,high=.9)
+        if self.gamma is not None: check_float(self.gamma,'gamma',low=0)
     def fit(self, X, y=None, *, constraints=None, checkpoint=None, resume=False, time_budget_s=None, snapshots=()):
         if not is_table(X): X = as_data(X)
         self._pictures = not is_table(X) and X.is_images and min(X.x.shape[2:])>=8
-        told = dict(constraints=constraints, checkpoint=checkpoint, resume=resume, time_budget_s=time_budget_s, snapshots=snapshots)
-        return super().fit(X, y, **told)
+        return super().fit(X, y, constraints=constraints, checkpoint=checkpoint, resume=resume, time_budget_s=time_budget_s,
+                           snapshots=snapshots)
     def _images(self):
         if self.encoder is not None: return self.encoder=='conv' or on_images(self.encoder)
         shape = getattr(self,'input_shape_',()); return getattr(self,'_pictures', len(shape)==3 and min(shape[1:])>=8)
@@ -374,8 +377,7 @@ class ClusterNet(Autoencoding):
         if self._images(): self.likelihood_ = 'bernoulli' if self.likelihood=='auto' else self.likelihood
         e = self.embedding_dim; shape = tuple(shape) if self._images() else (math.prod(shape),)
         net = nn.ModuleDict(build_pair(self.encoder, shape, e, self.dropout))
-        net.register_buffer('centers', torch.zeros(self.n_clusters,e)); net.register_buffer('share', torch.ones(()))
-        return net
+        net.register_buffer('centers', torch.zeros(self.n_clusters,e)); net.register_buffer('share', torch.ones(())); return net
     def _embed(self, x): return torch.tanh(super()._embed(x))
     def _log_proba(self, z): return assignment_logits(z, self.net_.centers)
     def _supervise(self, n, y, constraints):
@@ -385,7 +387,7 @@ class ClusterNet(Autoencoding):
         y = torch.from_numpy(self._y).to(x.device)
         last = [MeansStage(self, x, y)] if self.guesses=='graph' and self.epochs else []
         return [PretrainStage(self, x), SeedStage(self, x, y), ClusterNetStage(self, x, y, self._links), *last]
-    def _place(self, z): place_named(self, z)
+    _place = place_named
     def _finish(self, z, q):
         super()._finish(z, q)
         for name in ('_y','_links','_pictures'): self.__dict__.pop(name, None)

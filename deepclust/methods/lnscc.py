@@ -301,9 +301,10 @@ class LNSCC(DeepClusterer):
     def _log_proba(self, z): return self.net_['head'](z).float().log_softmax(1)
     def _criterion(self, x): return normalised_cut(self._cut.a, outputs(self, x)[1].numpy().argmax(1), self.n_clusters)
     def _place(self, z): # the head, where it has heard of nothing yet
-        if self.head_start==0 or len(self.history_)>self._cut.start: return
+        if self.head_start==0 or len(self.history_)>self._cut.start: return False
         labels = kmeans(z, self.n_clusters, seed=0).labels; device = next(self.net_.parameters()).device
         teach_head(self.net_['head'], z.to(device), torch.as_tensor(labels).to(device), generator(0, device))
+        return True
     def _finish(self, z, q):
         self.__dict__.pop('_cut', None)
         self.cluster_centers_ = (q.T@z/q.sum(0)[:,None].clamp_min(1e-12)).numpy()
