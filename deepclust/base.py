@@ -267,9 +267,9 @@ def as_input(
 
 # %% ../nbs/55_base.ipynb #28c86c90
 def read_samples(X, shape:tuple=())->Data:
-    "A data set; pictures of any size come to `shape`, that of the fitted ones, arrays stay as they are"
-    files = not hasattr(X,'shape') and not isinstance(X, Data)
-    return as_data(X, image_size=tuple(shape[1:]) if files and len(shape)==3 else None)
+    "A data set; picture files of any size and colour come to `shape`, that of the fitted ones, arrays stay as they are"
+    if hasattr(X,'shape') or isinstance(X, Data) or len(shape)!=3: return as_data(X)
+    return as_data(X, image_size=tuple(shape[1:]), channels=shape[0] if shape[0] in (1,3) else None)
 
 def pixels(data:Data)->Tensor:
     "Images as they are, where they are images in the usual range"

@@ -66,6 +66,7 @@ def find_data(
 )->tuple: # (name, None) of a benchmark set, or (None, path)
     "Is it a benchmark set or a path?"
     from deepclust.data import _known
+    if not text.strip(): raise ValueError('--data is empty: give a name, a folder or a file (. is this folder)')
     path = Path(text).expanduser()
     plain = not ('/' in text or os.sep in text or text.startswith(('.','~')) or path.suffix)
     if plain:
@@ -318,7 +319,7 @@ def _say(args, text):
 def _read_data(args, name, path):
     "The data that --data, --image-size and --on-error describe"
     from deepclust import data
-    if name is None: return data.as_data(path, image_size=args.image_size, on_error=args.on_error)
+    if name is None: return data.as_data(path, image_size=args.image_size, on_error=args.on_error, channels=getattr(args,'channels',None))
     return data.as_data(data.load(name, root=getattr(args,'root',None)), image_size=args.image_size)
 
 def _fit_options(est, args, out)->dict:
@@ -555,7 +556,8 @@ def _run_predict(args, argv)->int:
     if out.exists() and not args.overwrite: raise ValueError(f'--out {out} exists: use another --out, or --overwrite')
     est = load(args.model, device=args.device); name,path = find_data(args.data)
     if not hasattr(est,'predict'): raise ValueError(f'{type(est).__name__} labels only what it was fitted on: fit another method')
-    if path is not None and path.is_dir() and len(est.input_shape_)==3: args.image_size = args.image_size or est.input_shape_[1:]
+    if path is not None and not path.suffix.startswith(('.np','.mat','.h')) and len(est.input_shape_)==3:
+        c,*size = est.input_shape_; args.image_size,args.channels = args.image_size or size,c if c in (1,3) else None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         data = _read_data(args, name, path); x = _seen_alike(args, data, note); proba = est.predict_proba(x)

@@ -203,6 +203,8 @@ def _decode(item, mode:str, size:tuple)->np.ndarray:
         if img.mode=='F': raise ValueError('float image: convert it to 8 bits per channel')
         if img.mode[0]=='I':                             # 16 bits, which Pillow's convert would clip at 255
             img = Image.fromarray((np.asarray(img).clip(0,65535)//256).astype(np.uint8))
+        if 'A' in img.getbands() or 'transparency' in img.info: # as on paper, not what lies hidden below
+            img = img.convert('RGBA'); img = Image.alpha_composite(Image.new('RGBA', img.size, 'white'), img)
         img = img.convert(mode)
         if img.size!=size: img = ImageOps.fit(img, size, Image.Resampling.BICUBIC)
         return np.asarray(img).reshape(size[1], size[0], -1).transpose(2,0,1)
@@ -225,15 +227,16 @@ def _files(root:Path):
         here = Path(os.path.realpath(d)); below[:] = [s for s in below if not here.is_relative_to(os.path.realpath(Path(d)/s))]
         yield from (Path(d)/f for f in fs)
 
-def _read_images(items:list, image_size=None, on_error='raise', threads=None)->tuple[Tensor,list,list]:
+def _read_images(items:list, image_size=None, on_error='raise', channels=None, threads=None)->tuple[Tensor,list,list]:
     "Decode files or Pillow images into ((m, c, h, w) uint8, the m indices read, the items skipped)"
     check_choice(on_error, 'on_error', ('raise', 'skip'))
+    check_choice(channels, 'channels', (None, 1, 3))
     if image_size is not None: _size_hw(image_size)
     with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
         heads = list(pool.map(partial(_attempt, _header), items))
         good = [h for h in heads if not isinstance(h, Exception)]
-        size,mode = (1,1), 'L'
-        if good: size,mode = _common_size([s for s,_ in good], image_size), 'L' if all(grey for _,grey in good) else 'RGB'
+        size,mode = (1,1), 'L' if (all(grey for _,grey in good) if channels is None else channels==1) else 'RGB'
+        if good: size = _common_size([s for s,_ in good], image_size)
         x = np.empty((len(items), 1 if mode=='L' else 3, size[1], size[0]), np.uint8)
         def put(i):
             if isinstance(heads[i], Exception): raise heads[i]
@@ -252,6 +255,7 @@ def from_folder(
     image_size:int|None=None,   # side of the square images in px, or (h, w); None: the rule above
     on_error:str='raise',       # 'raise' or 'skip' unreadable files
     classes:list|None=None,     # take only these sub-folders, labelled in this order
+    channels:int|None=None,     # 1 greyscale, 3 colour; None: greyscale where all are
     threads:int|None=None,      # decoding threads; None: one per core, at most 8
 )->Data:                        # with `paths`; `y` is None without class folders
     "The images of a folder as one tensor, whatever their sizes and modes"
@@ -266,12 +270,18 @@ def from_folder(
     if missing: raise ValueError(f"{root} lacks images of {len(missing)} of the classes asked for: {', '.join(missing[:5])}")
     labelled = all(len(r)>1 for r in rel) and (bool(classes) or len({r[0] for r in rel})>1) # one folder is no class
     names = (list(classes) if classes else sorted({r[0] for r in rel})) if labelled else None
-    x,read,skipped = _read_images(files, image_size, on_error, threads)
+    x,read,skipped = _read_images(files, image_size, on_error, channels, threads)
     code = {c: i for i,c in enumerate(names or ())}
     y = torch.tensor([code[rel[i][0]] for i in read]) if labelled else None
     return Data(x, y, root.name, classes=names, paths=[str(files[i]) for i in read], skipped=map(str, skipped))
 
 # %% ../nbs/05_data.ipynb #8225cf71
+def _read_npy(path)->np.ndarray:
+    "The array of an .npy, mapped"
+    try: return np.load(path, mmap_mode='c')
+    except Exception as e: raise ValueError(f'cannot read {path} ({e}): it may be truncated or hold objects; make it again from one '
+                                            'array of numbers') from e
+
 def _read_npz(path)->tuple:
     "(x, y, split, classes) of an .npz; names of arrays in any case, a single array is x"
     try: opened = np.load(path)
@@ -307,12 +317,12 @@ def _read_named(path)->tuple:
     return x, None if y is None else y.reshape(-1), None, None
 
 # %% ../nbs/05_data.ipynb #4406c178
-def _read_items(items:list, y=None, image_size=None, on_error='raise', name='data')->Data:
+def _read_items(items:list, y=None, image_size=None, on_error='raise', name='data', channels=None)->Data:
     "Data from a list of files, Pillow images, or arrays of one shape"
     files = all(isinstance(i, (str, Path)) for i in items)
     if files or all(isinstance(i, Image.Image) for i in items):
         labels,classes = _labels(y, len(items))
-        x,keep,skipped = _read_images(items, image_size, on_error)
+        x,keep,skipped = _read_images(items, image_size, on_error, channels)
         paths = [str(items[i]) for i in keep] if files else None
         return Data(x, None if y is None else labels[keep], name, None, classes, paths, map(str, skipped))
     shapes = [tuple(np.shape(i)) for i in items]
@@ -321,7 +331,7 @@ def _read_items(items:list, y=None, image_size=None, on_error='raise', name='dat
                                          'Bring all to one size and one number of channels, or pass the image files, which are resized')
     return as_data(torch.stack(items) if all(isinstance(i, Tensor) for i in items) else np.asarray(items), y, image_size, name=name)
 
-def _read_dataset(ds, y, image_size, on_error)->Data:
+def _read_dataset(ds, y, image_size, on_error, channels)->Data:
     "Data from a torch `Dataset` of (image, label) or of images"
     if not hasattr(ds, '__len__'): raise TypeError(f'{type(ds).__name__} has no length: collect its samples into a list or an array first')
     name,classes = type(ds).__name__, getattr(ds, 'classes', None)
@@ -333,7 +343,7 @@ def _read_dataset(ds, y, image_size, on_error)->Data:
         pairs = bool(rows) and isinstance(rows[0], (tuple, list))
         items = [r[0] for r in rows] if pairs else rows
         labels = [r[1] for r in rows] if pairs and len(rows[0])>1 else None
-    d = _read_items(items, labels if y is None else y, image_size, on_error, name)
+    d = _read_items(items, labels if y is None else y, image_size, on_error, name, channels)
     d.classes = d.classes or (list(classes) if classes is not None else None)
     return d
 
@@ -344,22 +354,25 @@ def as_data(
     image_size:int|None=None,   # side of the square images in px, or (h, w); None: as they are, or the rule for files
     on_error:str='raise',       # 'raise' or 'skip' unreadable image files
     name:str='data',            # name of the result, where the source has none
+    channels:int|None=None,     # of image files: 1 greyscale, 3 colour; None: greyscale where all are
 )->Data:                        # `x` shares memory with `X` where nothing had to change
     "`X` as one tensor, or an error that says what is wrong with it"
     check_choice(on_error, 'on_error', ('raise', 'skip'))
     split = classes = None
     if isinstance(X, (str, Path)):
         path = Path(X).expanduser()
-        if path.is_dir(): X = from_folder(path, image_size, on_error)
+        if path.is_dir(): X = from_folder(path, image_size, on_error, channels=channels)
         elif not path.exists(): raise FileNotFoundError(f'no file or folder {path}')
-        elif path.suffix=='.npy': X,name = np.load(path, mmap_mode='c'), path.stem
+        elif path.suffix.lower() in _EXT: X,name = [path], path.stem
+        elif path.suffix=='.npy': X,name = _read_npy(path), path.stem
         elif path.suffix in ('.npz', '.mat', '.h5', '.hdf5'):
             X,own,split,classes = (_read_npz if path.suffix=='.npz' else _read_named)(path)
             y,name = own if y is None else y, path.stem
-        else: raise ValueError(f'{path} is neither a folder nor .npy, .npz, .mat, .h5: put images into a folder, or pass a list of paths')
-    if isinstance(X, torch.utils.data.Dataset): X,y = _read_dataset(X, y, image_size, on_error), None
+        else: raise ValueError(f'{path} is neither a folder nor an image nor .npy, .npz, .mat, .h5: a table is read with pandas '
+                               '(read_csv, read_parquet), its columns of numbers passed')
+    if isinstance(X, torch.utils.data.Dataset): X,y = _read_dataset(X, y, image_size, on_error, channels), None
     elif isinstance(X, (list, tuple)) and X and (isinstance(X[0], (str, Path, Image.Image)) or getattr(X[0], 'ndim', 1)!=1):
-        X,y = _read_items(list(X), y, image_size, on_error, name), None
+        X,y = _read_items(list(X), y, image_size, on_error, name, channels), None
     if isinstance(X, Data):
         check_finite(X.x, 'X')
         x = _resize(X.x, image_size) if image_size is not None and X.is_images else X.x

@@ -187,6 +187,9 @@ def check_labels(
         nan = np.isnan(y)
         if nan.any(): raise ValueError(f'y has {nan.sum()} NaN, the first y[{nan.argmax()}]: write -1 where a label is unknown')
         if (y == np.round(y)).all(): y = y.astype(np.int64)
+    if y.shape == (n,) and y.dtype.kind in 'OUS':
+        raise ValueError(f'y has names, the first {str(y[0])!r}: pass their codes, '
+                         '`codes,names = pandas.factorize(y)`, in which None becomes -1')
     if y.shape != (n,) or y.dtype.kind not in 'iu':
         raise ValueError(f'y has shape {y.shape} and type {y.dtype}: pass ({n},) integers, -1 where unknown')
     bad = (y < -1) | (y >= k)

@@ -91,6 +91,7 @@ def test_other_shapes_when_predicting(images):
         with pytest.raises(ValueError, match='fitted on|takes images'): m.predict(X)
     twice = [Image.fromarray(i.transpose(1,2,0)).resize((20,24), Image.NEAREST) for i in images] # pictures are brought to the size
     assert np.array_equal(m.predict(twice), m.labels_)
+    grey = [i.convert('L') for i in twice[:5]]; assert np.array_equal(m.predict(grey), m.predict([i.convert('RGB') for i in grey]))
 
 
 def test_scale_is_the_methods_choice(images):

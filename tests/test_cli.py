@@ -160,7 +160,7 @@ def test_a_fresh_process_predicts_the_same(digits):
     np.save('d.npy', digits.x.numpy())
     env = os.environ | {'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])}
     assert fit('--data', 'd.npy', '--k', 10, '--method', 'KMeans', '--out', 'r')==0
-    cmd = [sys.executable, '-m', 'deepclust.cli', 'predict', '--model', 'r', '--data', 'd.npy', '--out', 'p.csv']
+    cmd = [sys.executable, '-m', 'deepclust', 'predict', '--model', 'r', '--data', 'd.npy', '--out', 'p.csv']
     done = subprocess.run(cmd, capture_output=True, text=True, env=env)
     assert done.returncode==0, done.stderr
     assert Path('p.csv').read_bytes()==Path('r/labels.csv').read_bytes() and 'samples per cluster' in done.stdout
@@ -182,6 +182,7 @@ def test_predict_refuses(digits, capsys):
     Path('p.csv').write_text('mine')
     assert '--overwrite' in error(capsys, 'predict', '--model', 'r', '--data', 'd.npy', '--out', 'p.csv')
     assert 'no model.json' in error(capsys, 'predict', '--model', '.', '--data', 'd.npy')
+    assert '--data is empty' in error(capsys, 'predict', '--model', 'r', '--data', '')
     assert main('predict --model r --data wide.npy --out q.csv --debug'.split())==2 and 'Traceback' in capsys.readouterr().err
 
 
@@ -381,6 +382,11 @@ def test_unreadable_image(capsys):
     assert 'zz.jpg' in capsys.readouterr().out and len(labels('r/labels.csv'))==6
     s = json.loads(Path('r/summary.json').read_text())
     assert s['data']['shape']==[3, 8, 8] and len(s['data']['skipped'])==1 and len(s['warnings'])==1
+    Path('more').mkdir()
+    Image.new('L', (20, 24), 90).save('more/grey.png')                         # one grey picture, of another size
+    for new in ('more', 'more/grey.png'):
+        assert main(['predict', '--model', 'r', '--data', new, '--out', 'p.csv', '--overwrite'])==0
+        assert 'more/grey.png' in Path('p.csv').read_text()
 
 
 def test_existing_run_folder(vectors, capsys):

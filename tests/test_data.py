@@ -7,6 +7,7 @@ import pickle
 import struct
 import warnings
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -256,7 +257,7 @@ def test_npz_and_mat(tmp_path, rng):
     with pytest.raises(ValueError, match='cut.npz'): as_data(tmp_path/'cut.npz')
     with pytest.raises(FileNotFoundError, match='nowhere'): as_data(tmp_path/'nowhere')
     (tmp_path/'one.png').write_bytes(b'')
-    with pytest.raises(ValueError, match='neither a folder'): as_data(tmp_path/'one.png')
+    with pytest.raises(ValueError, match='cannot read the image'): as_data(tmp_path/'one.png')
 
 
 # ---------------------------------------------------------------- image files
@@ -338,11 +339,42 @@ def test_modes(tmp_path, rng):
     few.save(tmp_path/'g'/'palette.png')
     d = from_folder(tmp_path/'g')
     by = {os.path.basename(p): d.x[i].permute(1,2,0).numpy() for i,p in enumerate(d.paths)}
-    assert np.array_equal(by['rgb.png'], rgb) and np.array_equal(by['rgba.png'], rgb)
+    assert np.array_equal(by['rgb.png'], rgb)
+    cover = grey[:,:,None]/255
+    np.testing.assert_allclose(by['rgba.png'], rgb*cover+255*(1-cover), atol=1)  # transparent is white
     assert np.array_equal(by['palette.png'], np.asarray(few.convert('RGB')))
     assert np.array_equal(by['deep.png'], np.repeat(grey[:,:,None], 3, 2))
     Image.fromarray(rng.rand(12,12).astype(np.float32)).save(tmp_path/'g'/'float.tif')
     with pytest.raises(ValueError, match='float.tif.*8 bits'): from_folder(tmp_path/'g')
+
+
+def test_drawings_on_transparent_paper_are_seen(tmp_path):
+    ink = np.zeros((8,8,4), np.uint8); ink[2:6,2:6,3] = 255                     # black on black, but for the alpha
+    Image.fromarray(ink).save(tmp_path/'ink.png')
+    Image.fromarray(ink).convert('LA').save(tmp_path/'grey.png')
+    Image.new('P', (8,8), 0).save(tmp_path/'clear.png', transparency=0)
+    d = from_folder(tmp_path)
+    x = {Path(p).stem: v for p,v in zip(d.paths, d.x)}
+    for name in ('ink','grey'): assert (x[name][:,2:6,2:6]==0).all() and (x[name][:,:2]==255).all()
+    assert (x['clear']==255).all()
+
+
+def test_channels_are_kept_or_told(tmp_path, rng):
+    save(tmp_path/'grey.png', grey := pixels(rng, 12,12)); save(tmp_path/'rgb.png', pixels(rng, 12,12,3))
+    assert from_folder(tmp_path).x.shape[1]==3 and from_folder(tmp_path, channels=1).x.shape[1]==1
+    one = as_data(tmp_path/'grey.png')                                          # a single file
+    assert one.x.shape==(1,1,12,12) and one.name=='grey' and one.paths==[str(tmp_path/'grey.png')]
+    for d in (as_data(tmp_path/'grey.png', channels=3), as_data([tmp_path/'grey.png'], channels=3)):
+        assert np.array_equal(d.x[0].numpy(), np.repeat(grey[None], 3, 0))
+    with pytest.raises(ValueError, match='channels'): from_folder(tmp_path, channels=2)
+
+
+def test_tables_and_broken_arrays_say_what_to_do(tmp_path):
+    (tmp_path/'t.csv').write_text('a,b\n1,2\n'); (tmp_path/'b.npy').write_bytes(b'nothing')
+    np.save(tmp_path/'o.npy', np.array([None,'a'], object))
+    with pytest.raises(ValueError, match='read_csv'): as_data(tmp_path/'t.csv')
+    for name in ('b.npy','o.npy'):
+        with pytest.raises(ValueError, match=f'{name}.*make it again'): as_data(tmp_path/name)
 
 
 @pytest.mark.parametrize('orientation,upright', [(1, lambda a: a), (2, lambda a: a[:,::-1]), (3, lambda a: a[::-1,::-1]),
