@@ -238,7 +238,7 @@ def test_outputs_altogether():
 
 def test_every_module_has_its_page():
     package = ROOT/'deepclust'
-    files = [p.relative_to(package) for p in package.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py')]
+    files = [p.relative_to(package) for p in package.rglob('*.py') if p.name not in ('__init__.py', '__main__.py', '_modidx.py')]
     modules = {p.with_suffix('').as_posix().replace('/', '.') for p in files}
     assert modules==set(exporting()), 'modules without a page, or pages that were not exported (run nbdev_export)'
 
