@@ -26,6 +26,7 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 from .core import DivergedError,alive,atomic_write,check_choice,check_float,check_int
 from .data import Data,_known,available
+from .features import cached_weights,extract_features
 from .data import load as load_data
 from .metrics import kmeans_probe,linear_probe,scores
 from .registry import METHODS,get_method
@@ -278,7 +279,9 @@ def dataset(name, seed=0, root=None)->Data:
     base,method,diff = FEATURES_OF[name]; d,made = loaded(base),json.dumps([base,method,plain(diff)], sort_keys=True)
     f = results_root(root).parent/'.runs'/'features'/f'{name}-{zlib.crc32(made.encode()):08x}-s{seed}.npy'
     if not f.exists():
-        z,file = get_method(method)(n_classes(d), random_state=seed, **diff).fit(d).features(d),io.BytesIO()
+        if method in METHODS: z = get_method(method)(n_classes(d), random_state=seed, **diff).fit(d).features(d)
+        else: z = extract_features(d, method) # a network of torchvision
+        file = io.BytesIO()
         np.save(file, z); below_runs(f.parent); atomic_write(f, file.getvalue())
     return Data(torch.from_numpy(np.load(f)), d.y, name, d.split, d.classes)
 
@@ -618,7 +621,11 @@ def obstacle(
     try: name = _known(FEATURES_OF.get(arm.dataset, (arm.dataset,))[0])
     except ValueError: return f'data set {arm.dataset} is unknown'
     where = next(a['where'] for a in (available() if there is None else there) if a['name']==name)
-    return f'data set {arm.dataset} is missing' if where=='missing' else obstacle_of_method(arm)
+    base,net,_ = FEATURES_OF.get(arm.dataset, (arm.dataset,'',{}))
+    if where=='missing': return f'data set {base} is missing'
+    if net and net not in METHODS and not cached_weights((net,)):
+        return f'weights of {net} are missing: deepclust.features.load_encoder({net!r}) fetches them'
+    return obstacle_of_method(arm)
 
 def state(
     study:Study, # where the arm belongs

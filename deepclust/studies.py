@@ -6,18 +6,20 @@
 __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'MNIST_S', 'ABLATION', 'CHOICES', 'LARGE_CHOICES',
            'DIGITS_ARMS', 'TABLE_ARMS', 'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'FAST', 'SHORT',
            'DIGITS16_S', 'MNIST', 'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'OURS_PAPER', 'TABLE_4_2',
-           'FEATURES', 'MMDC_TABLE_ARMS', 'FEATURE_ARMS', 'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS',
-           'AE_CHOICES', 'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'BOUNDS', 'OURS_LOG', 'SHORT_AE', 'PLAIN_START',
-           'VADE_CHOICES', 'VADE_STUDIES', 'NO_TERM', 'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT',
-           'AS_REPORTED', 'BY_VIEWS', 'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID', 'VGG_S', 'DCGMM_TABLE2',
-           'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE', 'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES',
-           'CDEC_ANCHORS', 'CDEC_VIEWS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_LARGE', 'CDEC_SMALL', 'CDEC_STEMS',
-           'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'BY_CENTRES', 'FAR', 'SHARES', 'FIVE',
-           'CN_LOSSES', 'CN_CHOICES', 'CN_GUESSES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG',
-           'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES', 'CLUSTERNET_STUDIES', 'VS_COSTS', 'VS_IMAGES', 'VS_PEERS',
-           'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF', 'FEATURE_COSTS', 'THREE', 'AS_VECTORS', 'TURTLE_CHOICES',
-           'TURTLE_ARMS', 'FEATURE_STUDIES', 'ALL_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full',
-           'convolutional', 'after', 'cdec_arms', 'few', 'semi']
+           'FEATURES', 'AS_LONG', 'OTHER_SETS', 'MMDC_TABLE_ARMS', 'MMDC_FEATURE_ARMS', 'REFINE_ARMS', 'MMDC_STUDIES',
+           'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'AE_CHOICES', 'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'BOUNDS',
+           'OURS_LOG', 'REPORTED', 'SMALLER', 'SHORT_AE', 'PLAIN_START', 'VADE_CHOICES', 'VADE_STUDIES', 'NO_TERM',
+           'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'SHORT_DC', 'DCGMM_TABLE1',
+           'TABLE2_GRID', 'AS_PRINTED', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE',
+           'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS',
+           'CDEC_KINDS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_LARGE', 'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS',
+           'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'BY_CENTRES', 'FAR', 'SHARES', 'FIVE', 'CN_LOSSES',
+           'CN_CHOICES', 'CN_GUESSES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE',
+           'CN_EMBEDDING', 'CN_FACES', 'FACE_LAMBDAS', 'CLUSTERNET_STUDIES', 'VS_COSTS', 'VS_IMAGES', 'VS_PEERS',
+           'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF', 'LEARNED', 'SIMCLR', 'FEATURE_COSTS', 'THREE',
+           'AS_VECTORS', 'FEATURE_ARMS', 'LNSCC_FEATURE_ARMS', 'TURTLE_CHOICES', 'TURTLE_ARMS', 'FEATURE_STUDIES',
+           'ALL_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full', 'convolutional', 'after',
+           'cdec_arms', 'at_full_size', 'few', 'semi']
 
 # %% ../nbs/72_studies.ipynb #050c31ec
 import re
@@ -34,7 +36,7 @@ class Arm:
     protocol:str = 'train+test' # which part of the data is clustered and scored
     name:str|None = None # tells arms of one method and data set apart
     cost_s:float|None = None # expected seconds a run, on one core of a CPU
-    gpu_s:float|None = None # expected seconds on an accelerator; given where a CPU is hopeless
+    gpu_s:float|None = None # expected seconds on an accelerator; given where the study would take a CPU too long
     given:dict = field(default_factory=dict) # labels the method is told: 'share' or 'per_class', 'flip' (wrong), 'test' (held out)
 
     @property
@@ -62,7 +64,7 @@ def slug(
 PROTOCOLS = { # the others: train+test
     'digits':'all', 'digits-imbalanced':'160 to 34 per class', 'digits16':'all, enlarged to 16 x 16', 'mnist-dev':'10 000 of train',
     'mnist-test':'test', 'fashion-10k':'test', 'cifar10-test':'test', 'reuters-10k':'all',
-    'frgc':'20 people', 'cmu-pie':'68 people', 'ytf':'the first 41 people'}
+    'stl10-resnet50':'features of resnet50, pretrained on ImageNet', 'frgc':'20 people', 'cmu-pie':'68 people', 'ytf':'the first 41 people'}
 
 def arm(
     method:str, # class name or peer
@@ -81,27 +83,31 @@ def arm(
 DIGITS_COSTS = {'LNSCC':10, 'KMeans':1, 'Ward':1, 'SpectralClustering':3, 'GaussianMixture':2, 'UMAP+KMeans':30, 'UMAP+HDBSCAN':30}
 DEVELOPMENT = {'digits':13, 'digits-imbalanced':8, 'mnist-dev':90}
 TABLE_COSTS = { # LNSCC, KMeans, UMAP+KMeans
-    'usps':(50,5,60), 'mnist-test':(90,10,60), 'fashion-10k':(90,10,60), 'mnist':(None,90,300), 'reuters-10k':(200,20,90)}
-MNIST_S = 120 # seconds of LNSCC on all of MNIST, on an accelerator
+    'usps':(50,5,60), 'mnist-test':(90,10,60), 'fashion-10k':(90,10,60), 'mnist':(900,90,300), 'reuters-10k':(200,20,90)}
+MNIST_S = 120 # seconds of LNSCC with the paper's settings on all of MNIST, on an accelerator
 ABLATION = { # Table 4 of the paper: terms left out
     None:{}, 'no im':{'im':0}, 'no ba':{'ba':0}, 'no dis':{'dis':0}, 'no ba dis':{'ba':0,'dis':0}}
 CHOICES = { # what the paper leaves open, or fixes for its own data: arm name -> diff
     None:{}, 'M 5':{'n_neighbors':5}, 'M 10':{'n_neighbors':10}, 'M 20':{'n_neighbors':20}, 'sharpness 2':{'sharpness':2.},
     'sharpness 10':{'sharpness':10.}, 'alpha 2':{'alpha':2.}, 'alpha 20':{'alpha':20.}, 'alpha 2000':{'alpha':2000.},
     'beta 0.2':{'beta':.2}, 'beta 5':{'beta':5.}, 'gamma 0':{'gamma':0.}, 'gamma 0.1':{'gamma':.1}, 'gamma 1':{'gamma':1.},
-    'xi 1':{'xi':1.}, 'xi 5':{'xi':5.}, 'squared':{'distance':'squared'}, 'head from step 0':{'head_start':0.},
+    'delta 0':{'delta':0.}, 'delta 0.5':{'delta':.5}, 'xi 1':{'xi':1.}, 'xi 5':{'xi':5.}, 'squared':{'distance':'squared'},
+    'head from step 0':{'head_start':0.},
     'e 2':{'embedding_dim':2}, 'e 64':{'embedding_dim':64}, 'no batch norm':{'encoder':'mlp-256-256-512'},
     'lr 1e-3':{'lr':1e-3}, 'epochs 30':{'epochs':30}, 'epochs 300':{'epochs':300}}
 LARGE_CHOICES = None,'gamma 0','gamma 1','alpha 20','squared','head from step 0','epochs 300' # those that matter on digits
 
 # %% ../nbs/72_studies.ipynb #52a00178
 DIGITS_ARMS = [arm(m,'digits',c) for m,c in DIGITS_COSTS.items()]
-TABLE_ARMS = [arm(m,d,c,gpu_s=None if c else MNIST_S) for d,cs in TABLE_COSTS.items() for m,c in zip(('LNSCC','KMeans','UMAP+KMeans'),cs)]
+TABLE_ARMS = [arm(m,d,c) for d,cs in TABLE_COSTS.items() for m,c in zip(('LNSCC','KMeans','UMAP+KMeans'),cs)]
 ABLATION_ARMS = [arm('LNSCC',d,c,n,{'loss_weights':w} if w else {}) for d,c in (('mnist-test',90),('digits',13))
     for n,w in ABLATION.items()]
 CHOICE_ARMS = [arm('LNSCC',d,c,n,w) for d,c in DEVELOPMENT.items() for n,w in CHOICES.items()
     if d!='mnist-dev' or n in LARGE_CHOICES]
-PAPER_ARMS = [arm('LNSCC',d,cs[0] and 3*cs[0],'paper',paper=d,gpu_s=None if cs[0] else 3*MNIST_S) for d,cs in TABLE_COSTS.items()]
+CHOICE_ARMS += [ # text after eq. 18
+    arm('LNSCC','digits-imbalanced',8,'prior known',{'prior':[(160-14*j)/970 for j in range(10)]})]
+PAPER_ARMS = [arm('LNSCC',d,None if d=='mnist' else 3*cs[0],'paper',paper=d,gpu_s=3*MNIST_S if d=='mnist' else None)
+    for d,cs in TABLE_COSTS.items()]
 
 LNSCC_STUDIES = [
     Study('lnscc-digits', 'LNSCC, shallow methods and UMAP on digits', DIGITS_ARMS,
@@ -144,21 +150,27 @@ OURS_PAPER = {n:d for n,d in OURS.items() if n!='drawn targets'}|{'even targets'
 TABLE_4_2 = [('mnist','mnist',90),('cifar10','cifar10',900),('cifar100-20','cifar10',900),('stl10','stl10',1200),
     ('imagenet-10','imagenet10',1200),('tiny-imagenet','tiny-imagenet',3600)]
 FEATURES = [('NAT',{}), ('RotNet',{}), ('MMDC',{'rotation':True}), ('MMDC NAT+RotNet',{'rotation':True,'targets_sigma':1e4,'refine':False})]
+AS_LONG = { # what the thesis' MMDC has on CIFAR-10
+    'epochs':400, 'decay_at':.875, 'decay':.2, 'encoder':'resnet18-pool', 'recipe':'mmdc-cifar10'}
+OTHER_SETS = (('cifar100-20','cifar100-20',900),('stl10','stl10',1200),('imagenet-10','imagenet10',1200),
+    ('tiny-imagenet','tiny-imagenet',3600))
 
 MMDC_TABLE_ARMS = [arm('KMeans','digits16',1), arm('MMDC','digits16',DIGITS16_S), arm('MMDC','mnist-test',None,'short',SHORT,gpu_s=20),
     *[arm('MMDC', d, None, 'paper', {}, p if d!='cifar100-20' else 'cifar100-20', s) for d,p,s in TABLE_4_2],
     arm('MMDC', 'cifar10', None, 'fast', FAST, gpu_s=500)]
-FEATURE_ARMS = [arm(m.split()[0], d, c, ' '.join(m.split()[1:]) or None, diff, gpu_s=g)
-    for d,c,g in (('digits16',DIGITS16_S,None),('cifar10',None,900)) for m,diff in FEATURES]
+MMDC_FEATURE_ARMS = [arm(m.split()[0], 'digits16', DIGITS16_S, ' '.join(m.split()[1:]) or None, diff) for m,diff in FEATURES]
+MMDC_FEATURE_ARMS += [arm(m.split()[0], 'cifar10', None, ' '.join(['paper',*m.split()[1:]]), diff|({} if 'MMDC' in m else AS_LONG),
+                          'cifar10' if 'MMDC' in m else None, gpu_s=900) for m,diff in FEATURES]
+REFINE_ARMS = small_and_full(REFINE, MNIST+CIFAR)+small_and_full({n:REFINE[n] for n in ('off','late')}, OTHER_SETS)[2:]
 
 MMDC_STUDIES = [
     Study('mmdc-tables', 'MMDC: the rows of Table 4.2', MMDC_TABLE_ARMS, question='Does MMDC reach the figures of the thesis?'),
     Study('mmdc-sobel-rotation', 'MMDC: Table 4.3', small_and_full(SOBEL_ROTATION), seeds=3,
         question='Do edges help, with and without the rotation task?'),
     Study('mmdc-targets', 'MMDC: Figure 4.1', small_and_full(TARGETS, MNIST), seeds=3, question='How sharp should the target mixture be?'),
-    Study('mmdc-refinement', 'MMDC: Table 4.5', small_and_full(REFINE, MNIST+CIFAR), seeds=3,
+    Study('mmdc-refinement', 'MMDC: Table 4.5', REFINE_ARMS, seeds=3,
         question='What does renaming by k-means add, and when?'),
-    Study('mmdc-features', 'MMDC: Table 4.4', FEATURE_ARMS, seeds=3, question='Which features are good, which cluster?',
+    Study('mmdc-features', 'MMDC: Table 4.4', MMDC_FEATURE_ARMS, seeds=3, question='Which features are good, which cluster?',
         measures=('features',)),
     Study('mmdc-choices', 'MMDC: what the thesis leaves open', small_and_full(OURS, CIFAR, large=OURS_PAPER)
         +[arm('MMDC','cifar10',None,'paper lr .05 without rotation',{'rotation':False,'lr_plain':.05},'cifar10',900)], seeds=3,
@@ -168,7 +180,9 @@ MMDC_STUDIES = [
 AE_COSTS = {'AutoencoderKMeans':10, 'DEC':10, 'IDEC':15, 'VaDE':30}
 AE_SETS = {'digits':1, 'digits-imbalanced':.6} # times as expensive; usps and mnist-test are in the study `comparison`
 AE_ARMS = [arm(m,d,c*f) for d,f in AE_SETS.items() for m,c in AE_COSTS.items()]
-AE_ARMS += [arm('VaDE','mnist',None,gpu_s=300), arm('DEC','mnist',None,gpu_s=120)]
+AE_ARMS += [arm('VaDE','mnist',None,gpu_s=300), arm('DEC','mnist',None,gpu_s=120), arm('IDEC','mnist',None,gpu_s=120),
+    arm('VaDE','mnist',None,'3000 epochs',{'epochs':3000,'batch_size':100,'lr':2e-3,'recipe':None},gpu_s=3000), # its paper's schedule
+    arm('VaDE','reuters-10k',60)]
 AE_CHOICES = {'DEC':{'bernoulli':{'likelihood':'bernoulli'}, 'no mask':{'noise':0.}, 'target every 4 steps':{'update_interval':4},
     'sgd':{'optimizer':'sgd','lr':.01}, 'pretrain 300':{'pretrain_epochs':300}}, 'IDEC':{'gamma 1':{'gamma':1.}}}
 
@@ -197,6 +211,9 @@ BOUNDS = {'no bound':{'logvar':'none'}, 'clamp 1':{'logvar':'clamp'}, 'unit':{'l
     'softsign 5':{'logvar':'softsign','logvar_cap':5.}} # each said in full
 OURS_LOG = LOG|{'rescale':'diag', 'gmm':'full', 'logvar_init':'narrow'} # what the defaults add to the bound
 REMEDIES |= {f'ours {n}':OURS_LOG|BOUNDS[n] for n in ('no bound','clamp 1','tanh 5','tanh -6 to 0')}
+REPORTED = {'encoder':'vgg-6', 'logvar':'none', 'logvar_init':'random', 'gmm':'diag', 'log_space':False, 'rescale':None, 'hold':0.,
+    'norm':None, 'recipe':None, 'batch_size':256, 'pretrain_epochs':10, 'epochs':20} # where the report met NaN
+SMALLER = {'lr 1e-3 batch 64':{'lr':1e-4,'batch_size':64}} # than the report's own
 SHORT_AE = {'VaDE':{'pretrain_epochs':40,'epochs':10}, 'DEC':{'pretrain_epochs':40,'epochs':20}}
 PLAIN_START = {'rescale':'diag','hold':0.} # under which the bounds were compared
 VADE_CHOICES = {n:d|PLAIN_START for n,d in BOUNDS.items()}|{'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'},
@@ -206,8 +223,8 @@ VADE_CHOICES = {n:d|PLAIN_START for n,d in BOUNDS.items()}|{'beta 0.3':{'beta':.
 
 VADE_STUDIES = [
     Study('logvar', 'VaDE: what keeps the log-variance finite', [arm('VaDE','digits',20,n,PROVOKED|d) for n,d in REMEDIES.items()]
-        +[arm('VaDE','cifar10',None,f'vgg-6 {n}',{'encoder':'vgg-6','logvar':'none','logvar_init':'random','log_space':False}|d,gpu_s=120)
-          for n,d in REMEDIES.items() if n!='lr 1e-3 batch 64'], question='Which remedy keeps every run finite, and at what price?'),
+        +[arm('VaDE','cifar10',None,f'vgg-6 {n}',REPORTED|d,gpu_s=120) for n,d in (REMEDIES|SMALLER).items()],
+        question='Which remedy keeps every run finite, and at what price?'),
     Study('vade-choices', 'VaDE: choices, on digits', [arm('VaDE','digits',30,n,d) for n,d in VADE_CHOICES.items()]
         +[arm(m,'mnist-dev',180,n,d) for m,short in SHORT_AE.items() for n,d in (('short',short),('short plain',short|{'recipe':None}))],
         seeds=3, question='What do the bound, the start, batch norm and the recipe change where nothing explodes?')]
@@ -234,6 +251,8 @@ DCGMM_TABLE1 += [arm('DCGMM','digits16',45,n,AUGMENT|d) for n,d in BY_VIEWS.item
 DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',300,f'short {n}',SHORT_DC|FROM_LABELS[n],given=ALL_LABELS|{'test':.3})
                  for n in ('6000 pairs','6000 pairs alpha 10000','no term')]
 DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',None,'short augment',SHORT_DC|{'constraints':'augment'},gpu_s=60),
+                 *[arm('DCGMM','stl10-resnet50',None,f'paper {n}',FROM_LABELS[n],'features',gpu_s=200,given=ALL_LABELS|{'test':.3}) # STL-10
+                   for n in ('6000 pairs','1000 pairs','must only','no term')],
                  arm('DCGMM','mnist',None,'6000 pairs',gpu_s=400,given=ALL_LABELS|{'test':1/7}),
                  arm('DCGMM','mnist',None,'augment',{'constraints':'augment'},gpu_s=400)]
 
@@ -250,6 +269,7 @@ def convolutional(
     return name,{'encoder':encoder,'embedding_dim':e,'pretrain_epochs':10 if pretrained else 0,'epochs':20} | (
         {'constraints':'augment'} if augment else {})
 TABLE2_GRID = [convolutional(n,e,p,a) for n in ('vgg-2','vgg-6') for e in (10,50) for p in (True,False) for a in (False,True)]
+AS_PRINTED = {'vgg-2':{}, 'vgg-6':{'logvar':'clamp'}} # the report clamps on CIFAR-10 with VGG-6 only
 VGG_S = {'vgg-2':(20,None),'vgg-6':(None,30)} # seconds on digits16: CPU, accelerator; an epoch of vgg-6 takes a core 5.2 s, of vgg-2 0.2 s
 DCGMM_TABLE2 = [arm('DCGMM','digits16',VGG_S[d['encoder']][0],n,d,gpu_s=VGG_S[d['encoder']][1],
                     given=None if 'constraints' in d else ALL_LABELS) for n,d in TABLE2_GRID]
@@ -257,8 +277,16 @@ DCGMM_TABLE2 += [arm('DCGMM','cifar10',None,n,d,gpu_s=90 if d['encoder']=='vgg-2
                      given=None if 'constraints' in d else ALL_LABELS|{'test':1/6}) for n,d in TABLE2_GRID]
 DCGMM_TABLE2 += [arm('DCGMM','cifar10',None,f'paper {n}',d,'cifar10',gpu_s=90 if d['encoder']=='vgg-2' else 150,
                      given=None if 'constraints' in d else ALL_LABELS|{'test':1/6})
-                 for n,d in [(n,d|({'alpha':1e4,'batch_size':128} if 'constraints' in d else {})) for n,d in TABLE2_GRID
-                             if d['embedding_dim']==10]]
+                 for n,d in [(n,d|AS_PRINTED[d['encoder']]|({'alpha':1e4,'batch_size':128} if 'constraints' in d else {}))
+                             for n,d in TABLE2_GRID if d['embedding_dim']==10 or n=='vgg-2 e 50 labels']]
+DCGMM_TABLE2 += [ # Figure A.5; a residual autoencoder; STL-10
+    arm('DCGMM',d,None,f'paper {n}',diff,d,gpu_s=s,given=ALL_LABELS|{'test':1/6})
+    for d,s,n,diff in (
+        *[('cifar10',150,f'vgg-6 e {e} labels',{'embedding_dim':e,'encoder':'vgg-6','logvar':'clamp'}) for e in (50,500,750)],
+        ('cifar10',300,'resnet e 10 labels',{'encoder':'resnet','logvar':'clamp'}),
+        *[('stl10',400,n,d) for n,d in TABLE2_GRID if d['embedding_dim']==10 and 'constraints' not in d])]
+DCGMM_TABLE2 += [arm('DCGMM','stl10',None,f'paper {n}',d|{'alpha':1e4,'batch_size':64},'stl10',gpu_s=400) for n,d in TABLE2_GRID
+    if d['embedding_dim']==10 and 'constraints' in d and d['pretrain_epochs']]
 
 # %% ../nbs/72_studies.ipynb #21e14985
 # Task 3: DC-GMM after either pretraining, one call each
@@ -300,11 +328,18 @@ def cdec_arms(
         arm('ContrastiveDEC','cifar10',None,f'fast {n}' if n else 'fast',CDEC_FAST|d,gpu_s=CDEC_FAST_S)
         for n,d in (diffs if large is None else large).items()]
 
+def at_full_size(
+    diffs:dict, # arm name -> parameters
+)->list: # of `Arm`
+    "The arms of a table of the paper, with its schedule and weights"
+    return [arm('ContrastiveDEC','cifar10',None,f'paper {n}' if n else 'paper',d,'cifar10',gpu_s=6500) for n,d in diffs.items()]
+
 CDEC_LOSSES = {'instance':{'beta':0.,'gamma':0.}, 'instance cluster':{'gamma':0.}, None:{},
     'CC head':{'cluster_head':'cc','gamma':0.,'warmup':0.}, 'no instance':{'loss_weights':{'instance':0}}} # Table 4
 CDEC_ANCHORS = {'jsd':{'anchor':'jsd'}, 'p0q1p0q2':{'anchor':'p0q1p0q2'}, 'p1q2p2q1':{'anchor':'p1q2p2q1'}, None:{},
     'q0 not detached':{'detach':False}} # Table 5
 CDEC_VIEWS = {'xxx':{'views':'xxx'}, 'TTT':{'views':'TTT'}, None:{}} # Table 3
+CDEC_KINDS = 'instance','instance cluster',None # the rows that the paper has
 CDEC_WEIGHTS = {'alpha':20.,'beta':.1,'gamma':.1}
 CDEC_CHOICES = {None:{}, 'weights 20 .1 .1':CDEC_WEIGHTS, 'weights 20 .1 .1 untrained':CDEC_WEIGHTS|{'warmup':0.},
     'untrained':{'warmup':0.}, 'warmup .1':{'warmup':.1}, 'warmup .6':{'warmup':.6}, 'frequencies running':{'frequencies':'running'},
@@ -328,10 +363,12 @@ CDEC_CHOICE_ARMS = cdec_arms(CDEC_CHOICES, CDEC_LARGE)+[arm('ContrastiveDEC','di
 CDEC_STUDIES = [
     Study('cdec-tables', 'ContrastiveDEC: the rows of Table 1', CDEC_TABLE_ARMS,
         question='Does ContrastiveDEC reach the figures of the paper?', measures=('features',)),
-    Study('cdec-losses', 'ContrastiveDEC: Table 4', cdec_arms(CDEC_LOSSES), seeds=3,
+    Study('cdec-losses', 'ContrastiveDEC: Table 4', cdec_arms(CDEC_LOSSES)+at_full_size({n:CDEC_LOSSES[n] for n in CDEC_KINDS}), seeds=3,
         question='Which of the three losses are needed, and is it better than Contrastive Clustering?'),
-    Study('cdec-anchors', 'ContrastiveDEC: Table 5', cdec_arms(CDEC_ANCHORS), seeds=3, question='Which views should agree, and how?'),
-    Study('cdec-views', 'ContrastiveDEC: Table 3', cdec_arms(CDEC_VIEWS), seeds=3,
+    Study('cdec-anchors', 'ContrastiveDEC: Table 5', seeds=3,
+        arms=cdec_arms(CDEC_ANCHORS)+at_full_size({n:d for n,d in CDEC_ANCHORS.items() if d!={'detach':False}}),
+        question='Which views should agree, and how?'),
+    Study('cdec-views', 'ContrastiveDEC: Table 3', cdec_arms(CDEC_VIEWS)+at_full_size(CDEC_VIEWS), seeds=3,
         question='Which of the three views should be augmented?'),
     Study('cdec-choices', 'ContrastiveDEC: what the paper leaves open', CDEC_CHOICE_ARMS, seeds=3,
         question='Weights, start of clustering, frequencies, stem and resolution?')]
@@ -373,6 +410,7 @@ def semi(
 CN_LOSSES = {None:{}, 'no pairs':{'loss_weights':{'pair_known':0,'pair_guessed':0}}, 'no known pairs':{'loss_weights':{'pair_known':0}},
     'no guessed pairs':{'loss_weights':{'pair_guessed':0}}, 'no guesses':{'loss_weights':{'pair_guessed':0,'center_guessed':0}},
     'no distances':{'loss_weights':{'center_known':0,'center_guessed':0}}, 'no reconstruction':{'gamma':0.}, 'lambda 1':{'annealed':False},
+    'lambda 0.1':{'annealed':False,'loss_weights':{'pair_guessed':.1,'center_guessed':.1}},
     'no pretraining':{'pretrain_epochs':0}, 'no dropout':{'dropout':0.}} # each loss off; Figure 5b
 CN_CHOICES = {None:{}, 'guessed by centres':{'guesses':'centers'}, 'M 5':{'n_neighbors':5}, 'M 20':{'n_neighbors':20},
     'pull 0':{'pull':0.}, 'pull 0.1':{'pull':.1}, 'batch 64':{'batch_size':64}, 'batch 256':{'batch_size':256},
@@ -380,23 +418,30 @@ CN_CHOICES = {None:{}, 'guessed by centres':{'guesses':'centers'}, 'M 5':{'n_nei
     'gamma 1':{'gamma':1.}, 'gamma 30':{'gamma':30.}, 'summed error':{'gamma':None}, 'squared error':{'likelihood':'gaussian'},
     'both sides':{'detach':False}, 'seeded start':{'start':'seeded'}, 'perceptron':{'encoder':'mlp'}, 'lr 3e-4':{'lr':3e-4},
     'epochs 20':{'epochs':20}, 'epochs 80':{'epochs':80}}
-CN_GUESSES = {None:{}, 'guessed by centres':{'guesses':'centers'}, 'no recipe':{'recipe':None}, 'neither':BY_CENTRES}
+CN_GUESSES = {None:{}, 'neither':BY_CENTRES} # graph and recipe
 CN_TABLE = [*semi('digits',.02,44), *semi('usps',.02,237), *semi('mnist-test',.005,290), *semi('mnist',.005,None,240),
     few('ClusterNet','usps',None,{'share':.02},'paper 2 %',gpu_s=120,paper='usps'),
     few('ClusterNet','mnist',None,{'share':.005},'paper 0.5 %',gpu_s=600,paper='mnist')]
 CN_SHARE = [few('ClusterNet',d,c,{'share':s},f'{100*s:g} %',gpu_s=g) for d,c,g in (('digits',44,None),('usps',None,60),('mnist',None,240))
-    for s in SHARES]
+    for s in SHARES if (d,s)!=('usps',.02)]+[few('ClusterNet','usps',237,{'share':.02},'2 %')] # which Table 3 has anyway
+CN_SHARE += [few('ClusterNet',d,None,{'share':s},f'paper {100*s:g} %',gpu_s=g,paper=d)
+    for d,g in (('usps',120),('mnist',600)) for s in SHARES[2:]]
 CN_PER_CLASS = [few('ClusterNet',d,c,{'per_class':m},f'{m} a class',gpu_s=g) for d,c,g,ms in (('digits',44,None,(6,60)),
-    ('usps',237,60,(6,60)), ('mnist',None,240,(6,60,600))) for m in ms]
+    ('mnist',None,240,(6,60,600))) for m in ms]
 RIVALS = (('ClusterNet',44),('SeededKMeans',2),('LabelSpreading',5))
 CN_WRONG = [few(m,'digits',c,{'per_class':20}|({'flip':f} if f else {}),f'{100*f:g} % wrong') for m,c in RIVALS for f in (0,.05,.1,.2)]
 CN_IMBALANCE = [few(m,'digits-imbalanced',c*.6,g,n) for m,c in RIVALS for n,g in (('5 a class',FIVE),('2 %',{'share':.02}))]
 CN_EMBEDDING = [few('ClusterNet',d,c,{'share':.02},n,e) for d,c in (('digits',44),('usps',237))
     for n,e in (('autoencoder',{'epochs':0}),(None,{}))]
+CN_EMBEDDING += [few('ClusterNet',d,None,{'share':s},f'paper {n}'.strip(),e,gpu_s=g,paper=d)
+    for d,s,g in (('mnist',.005,600),('cmu-pie',.02,120),('frgc',.02,120),('ytf',.02,600))
+    for n,e in (('autoencoder',{'epochs':0}),('',{}))]
 
 # %% ../nbs/72_studies.ipynb #8a15a64e
 CN_FACES = [few('ClusterNet',d,None,{'share':s},f'paper {100*s:g} %',gpu_s=g,paper=d)
     for d,g in (('frgc',120),('cmu-pie',120),('ytf',600)) for s in (.02,.05,.1)]
+FACE_LAMBDAS = [few('ClusterNet','frgc',None,{'share':.02},f'paper {n}'.strip(),d,gpu_s=120,paper='frgc')
+    for n,d in CN_LOSSES.items() if n and n.startswith(('lambda','no guesses'))] # Figure 5b; annealed, it is in `clusternet-faces`
 
 # %% ../nbs/72_studies.ipynb #e3c3ac8f
 CLUSTERNET_STUDIES = [
@@ -406,7 +451,7 @@ CLUSTERNET_STUDIES = [
     Study('clusternet-per-class', 'ClusterNet: 6, 60, 600 labels a class', CN_PER_CLASS, seeds=3, question='Few labels, or many?'),
     Study('clusternet-losses', 'ClusterNet: each loss off, λ fixed against annealed', seeds=3, question='Which terms does it need?',
         arms=[few('ClusterNet','digits',44,FIVE,n,d) for n,d in CN_LOSSES.items()]
-        +[few('ClusterNet','usps',None,{'share':.02},n,d,gpu_s=60) for n,d in CN_LOSSES.items()]),
+        +[few('ClusterNet','usps',None,{'share':.02},n,d,gpu_s=60) for n,d in CN_LOSSES.items()]+FACE_LAMBDAS),
     Study('clusternet-choices', 'ClusterNet: what the paper leaves open, on digits', seeds=3,
         question='Which values should the defaults have?', arms=[few('ClusterNet','digits',44,FIVE,n,d) for n,d in CN_CHOICES.items()]
         +[few('ClusterNet','mnist-dev',290,{'share':.005},n,d) for n,d in CN_GUESSES.items()]),
@@ -421,9 +466,9 @@ VS_COSTS = { # seconds a run: digits, usps, mnist-test, fashion-10k
     'KMeans':(1,5,8,8), 'Ward':(1,25,45,45), 'SpectralClustering':(3,30,40,40), 'GaussianMixture':(2,60,150,150), 'LNSCC':(15,60,90,90),
     'AutoencoderKMeans':(11,180,200), 'DEC':(12,240,260), 'IDEC':(17,260,280), 'VaDE':(30,400,450)}
 VS_IMAGES = { # seconds a run: digits16 on a CPU; mnist-test and fashion-10k on an accelerator; usps on a CPU, where it is not too long
-    'DCGMM':(50,150,None), 'ContrastiveAutoencoder':(60,60,None), 'NAT':(60,60,300), 'RotNet':(130,90,None), 'MMDC':(60,60,300),
+    'DCGMM':(50,150,None), 'ContrastiveAutoencoder':(60,60,None), 'NAT':(60,60,None), 'RotNet':(130,90,None), 'MMDC':(60,60,300),
     'ContrastiveDEC':(75,90,650)}
-VS_PEERS = {'UMAP+KMeans':(6,15,15,15), 'UMAP+HDBSCAN':(6,15,15,15), 'ClustPy DDC':(55,300), 'ClustPy DEC':(90,450),
+VS_PEERS = {'UMAP+KMeans':(6,15,15,15), 'UMAP+HDBSCAN':(6,15,15,15), 'ClustPy DDC':(55,), 'ClustPy DEC':(90,450),
     'ClustPy IDEC':(120,), 'ClustPy VaDE':(120,), 'ClustPy DCN':(120,), 'ClustPy ACeDeC':(200,), 'ClustPy DipEncoder':(300,)}
 VS_SETS = ('digits','usps','mnist-test','fashion-10k')
 VS_ARMS = [arm(m,d,c) for m,cs in (VS_COSTS|VS_PEERS).items() for d,c in zip(VS_SETS,cs)]
@@ -433,16 +478,23 @@ VS_STUDIES = [Study('comparison', 'Every method and the programs of others, with
     question='Which method where, and what does it cost?')]
 
 # %% ../nbs/72_studies.ipynb #90af7786
-FEATURES_OF = { # data set of features -> its pictures, the method that learns the features, what differs from its defaults
+FEATURES_OF = { # data set of features -> its pictures, the method that learns them and how, or a network of torchvision
     'digits16-cdec':('digits16','ContrastiveDEC',{'epochs':10}), 'digits16-mmdc':('digits16','MMDC',{'epochs':15}),
     'mnist-dev-cdec':('mnist-dev','ContrastiveDEC',{'epochs':3})}
-PROTOCOLS |= {name:f"features of {m}, {d['epochs']} epochs, seed as the run" for name,(_,m,d) in FEATURES_OF.items()}
+LEARNED = tuple(FEATURES_OF)
+SIMCLR = CDEC_FAST|{'beta':0.,'gamma':0.} # the instance loss alone
+FEATURES_OF |= {f'{d}-simclr':(d,'ContrastiveDEC',SIMCLR) for d in ('cifar10','cifar100-20','stl10')} # Table 3 of LNSCC
+FEATURES_OF |= {f'{d}-vgg16':(d,'vgg16',{}) for d in ('mnist','mnist-test','usps','fashion-10k')}|{'stl10-resnet50':('stl10','resnet50',{})}
+PROTOCOLS |= {name:f"features of {m}, {d['epochs']} epochs, seed as the run" if d else f'features of {m}, pretrained on ImageNet'
+              for name,(_,m,d) in FEATURES_OF.items()}
 FEATURE_COSTS = {'KMeans':1, 'Ward':1, 'GaussianMixture':3, 'TURTLE':5, 'LNSCC':10, 'ContrastiveDEC':15,
     'DCGMM':40, 'SeededKMeans':1, 'ClusterNet':60}
 THREE = {'SeededKMeans':{'per_class':3}, 'ClusterNet':{'per_class':3}}
 AS_VECTORS = {'ContrastiveDEC':{'recipe':'vectors'}}
 FEATURE_ARMS = [arm(m, d, c*(6 if d.startswith('mnist') else 1), None, AS_VECTORS.get(m), given=THREE.get(m))
-    for d in FEATURES_OF for m,c in FEATURE_COSTS.items() if c<30 or not d.startswith('mnist')]
+    for d in LEARNED for m,c in FEATURE_COSTS.items() if c<30 or not d.startswith('mnist')]
+LNSCC_FEATURE_ARMS = [arm(m, d, None, gpu_s=600 if 'simclr' in d else 150) for d in FEATURES_OF if d.endswith(('simclr','vgg16'))
+    for m in (('LNSCC','KMeans') if 'simclr' in d else ('LNSCC','KMeans','UMAP+KMeans'))]
 TURTLE_CHOICES = {None:{}, 'gamma 3':{'gamma':3.}, 'gamma 1':{'gamma':1.}, 'M 1':{'inner_steps':1}, 'M 30':{'inner_steps':30},
     'cold start':{'warm_start':False}, 'start 1':{'start':1.},
     'lr 1e-2':{'lr':1e-2}, 'epochs 50':{'epochs':50}}
@@ -450,6 +502,8 @@ TURTLE_ARMS = [arm('TURTLE', d, 5, n, w) for d in ('digits','digits-imbalanced')
 
 # %% ../nbs/72_studies.ipynb #2b204726
 FEATURE_STUDIES = [
+    Study('lnscc-features', 'LNSCC: Table 3, and the VGG rows of Table 2', LNSCC_FEATURE_ARMS, seeds=3,
+        question='What does LNSCC reach on the features of a network?'),
     Study('features', 'Methods for vectors on features of a network trained without labels', FEATURE_ARMS, seeds=3,
         question='What should follow an encoder: k-means, a graph, a mixture, or a search for labels?'),
     Study('turtle-choices', 'TURTLE: choices, on development data', TURTLE_ARMS, seeds=3,

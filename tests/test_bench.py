@@ -555,7 +555,7 @@ def test_features_of_another_network_are_a_data_set(tmp_path, monkeypatch):
         def features(self, d): return np.full((len(d), 4), self.seed, np.float32)
     monkeypatch.setattr(b, 'FEATURES_OF', {'toy-net':('toy','Net',{'epochs':3})})
     monkeypatch.setattr(b, 'load_data', lambda name: Data(torch.zeros(6,1,8,8), torch.tensor([0,0,1,1,2,2]), name))
-    monkeypatch.setattr(b, 'get_method', lambda name: Net)
+    monkeypatch.setattr(b, 'get_method', lambda name: Net); monkeypatch.setattr(b, 'METHODS', dict(b.METHODS)|{'Net':''})
     monkeypatch.setattr(b, 'results_root', lambda *a: tmp_path/'results')
     b.loaded.cache_clear()
     for seed in (0,1,0):
@@ -754,6 +754,20 @@ def test_a_metric_that_nobody_measured():
     assert claim(rows[2:], 'test_acc')=='– (n = 0, 1 diverged)' and summarise([])=={}
     assert summarise(rows[1:2]+rows[:1], 'probe', by=('seed',))[(1,)][2:]==(0, [])
     with pytest.raises(ValueError, match='no runs'): claim([])
+
+
+def test_features_of_a_pretrained_network(tmp_path, monkeypatch):
+    import deepclust.bench as b
+    from deepclust.data import Data
+    monkeypatch.setattr(b, 'FEATURES_OF', {'toy-net':('digits','resnet18',{}), 'other':('stl10','resnet18',{})})
+    monkeypatch.setattr(b, 'load_data', lambda name: Data(torch.zeros(6,1,8,8), torch.tensor([0,0,1,1,2,2]), name))
+    monkeypatch.setattr(b, 'extract_features', lambda d, net: np.full((len(d), len(net)), 7., np.float32))
+    b.loaded.cache_clear(); d = b.dataset('toy-net', 0, tmp_path/'results')
+    assert d.x.shape==(6, 8) and (d.x==7).all() and d.y.tolist()==[0,0,1,1,2,2]
+    monkeypatch.setattr(b, 'cached_weights', lambda names: None)
+    assert "weights of resnet18 are missing" in obstacle(Arm('KMeans', 'toy-net'))
+    assert obstacle(Arm('KMeans', 'other'), [{'name': 'stl10', 'where': 'missing'}])=='data set stl10 is missing'
+    monkeypatch.setattr(b, 'cached_weights', lambda names: names); assert obstacle(Arm('KMeans', 'toy-net'))==''
 
 
 def test_a_data_set_may_be_spelt_as_load_takes_it():
