@@ -374,7 +374,9 @@ def fit_arm(arm, data, seed, budget, resume, folder, measures)->dict:
     peak,params = peak_mib(on_cuda(est)),settings(est)|told(arm)|({'n_clusters':est.n_clusters} if hasattr(est,'n_clusters') else {})
     lost = dict.fromkeys(SCORES)|dict(diverged=True, diverged_step=int(step[1]) if step else None)
     metrics = lost if diverged else after_fit(est, data, measures)
-    if unseen and not diverged: metrics |= unseen_scores(unseen.y, est.predict(unseen))
+    if unseen and not diverged:
+        metrics |= unseen_scores(unseen.y, est.predict(unseen))
+        if 'embedding' in measures: metrics |= {f'test_{m}':v for m,v in measure_embedding(est, unseen, n_classes(data)).items()}
     rows = est.history_.rows if hasattr(est,'history_') and not diverged else []
     rate = total(rows,'samples')/s if (s := total(rows,'seconds')) else None
     return dict(diff=diff, params=params, metrics=metrics, history=rows, wall_s=wall, images_per_s=rate, peak_mib=peak, cuda=on_cuda(est),

@@ -182,7 +182,7 @@ AE_SETS = {'digits':1, 'digits-imbalanced':.6} # times as expensive; usps and mn
 AE_ARMS = [arm(m,d,c*f) for d,f in AE_SETS.items() for m,c in AE_COSTS.items()]
 AE_ARMS += [arm('VaDE','mnist',None,gpu_s=300), arm('DEC','mnist',None,gpu_s=120), arm('IDEC','mnist',None,gpu_s=120),
     arm('VaDE','mnist',None,'3000 epochs',{'epochs':3000,'batch_size':100,'lr':2e-3,'recipe':None},gpu_s=3000), # its paper's schedule
-    arm('VaDE','reuters-10k',60)]
+    *[arm(m,'reuters-10k',60) for m in ('DEC','IDEC','VaDE')]]
 AE_CHOICES = {'DEC':{'bernoulli':{'likelihood':'bernoulli'}, 'no mask':{'noise':0.}, 'target every 4 steps':{'update_interval':4},
     'sgd':{'optimizer':'sgd','lr':.01}, 'pretrain 300':{'pretrain_epochs':300}}, 'IDEC':{'gamma 1':{'gamma':1.}}}
 
