@@ -9,7 +9,7 @@ __all__ = ['COMMON', 'in_blocks', 'feature_means', 'rms_scale', 'rescale', 'shif
 
 # %% ../nbs/55_base.ipynb #d05cec2e
 import copy,json,re,threading,time,warnings,zlib
-from contextlib import contextmanager
+from contextlib import contextmanager,nullcontext
 from pathlib import Path
 from typing import Callable
 import numpy as np
@@ -25,7 +25,7 @@ from .core import (CheckpointError,CollapseWarning,DivergedError,as_seed,atomic_
 from .data import Data,as_data
 from .kmeans import kmeans
 from .metrics import collapse_report
-from .train import History,Loop,TEAM,give_up,has_checkpoint,main_stage
+from .train import History,Loop,TEAM,give_up,has_checkpoint,locked,main_stage
 
 # %% ../nbs/55_base.ipynb #33828df1
 def in_blocks(
@@ -454,11 +454,17 @@ def run_restart(est, loop:Loop, number:int, many:bool)->tuple: # finished, and h
     return finished,[e for e in loop.history.events if e['event']=='diverged'] if many else []
 
 def run_fit(est, x, device, checkpoint, resume, budget, snapshots, known):
-    "All restarts; the best by `_criterion` stays"
+    "Fit, alone in the folder of its checkpoints"
     if checkpoint and not resume and has_checkpoint(checkpoint):
         raise CheckpointError(f'{checkpoint} already holds checkpoints: pass resume=True to go on from them, or another folder')
-    team = TEAM[-1]; seed = team.first(lambda: run_seed(est, checkpoint, resume)); t0,best,worked = time.monotonic(),None,False
-    forget(est); lost = []
+    with locked(Path(checkpoint)/'lock') if checkpoint and TEAM[-1].rank==0 else nullcontext():
+        all_restarts(est, x, device, checkpoint, resume, budget, snapshots, known)
+
+# %% ../nbs/55_base.ipynb #ea27496a
+def all_restarts(est, x, device, checkpoint, resume, budget, snapshots, known):
+    "All restarts, until time is up; the best by `_criterion` stays"
+    team,lost,t0,best,worked = TEAM[-1],[],time.monotonic(),None,False
+    seed = team.first(lambda: run_seed(est, checkpoint, resume)); forget(est)
     xd,many = x.to(device),getattr(est,'n_init',1)>1 and est.n_clusters>1
     for r in range(getattr(est,'n_init',1)):
         left = None if budget is None else team.first(lambda: max(0., budget-(time.monotonic()-t0)))

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
-from .core import DivergedError,alive,atomic_write,check_choice,check_float,check_int
+from .core import DivergedError,atomic_write,check_choice,check_float,check_int
 from .data import Data,_known,available
 from .features import cached_weights,extract_features
 from .data import load as load_data
@@ -32,7 +32,7 @@ from .metrics import kmeans_probe,linear_probe,scores
 from .registry import METHODS,get_method
 from .studies import FEATURES_OF,STUDIES,Arm,Study,slug
 from .studies import arm as usual_arm
-from .train import has_checkpoint
+from .train import Busy,has_checkpoint,held,locked
 
 # %% ../nbs/75_bench.ipynb #035681e5
 def result_path(
@@ -226,9 +226,6 @@ def after_fit(
     return m|getattr(est,'diagnostics_',{})
 
 # %% ../nbs/75_bench.ipynb #53b99007
-class Busy(RuntimeError):
-    "Another process makes this run now"
-
 def below_runs(folder)->Path:
     "Make a folder in `.runs`, of which git shall not know"
     runs = next(p for p in (folder,*folder.parents) if p.name=='.runs'); folder.mkdir(parents=True, exist_ok=True)
@@ -237,37 +234,9 @@ def below_runs(folder)->Path:
 
 def lock_of(folder)->Path: return folder.with_name(f'{folder.name}.lock')
 
-def held(lock)->str: # '' where the run is free
-    "Who is at a run"
-    try: pid,age = lock.read_text(),time.time()-lock.stat().st_mtime
-    except OSError: return ''
-    lives = alive(int(pid)) if pid.isdigit() else age<10 # between being made and being written
-    return f'another process is at it ({pid}; if that is no such run, delete {lock})' if lives else ''
+def taken(folder)->str: return held(lock_of(folder)) # '' where the run is free
 
-def taken(folder)->str: return held(lock_of(folder))
-
-# %% ../nbs/75_bench.ipynb #48bd9a79
-def take_away(lock):
-    "The lock of a process that died; one that somebody quicker has made meanwhile is put back"
-    aside = lock.with_name(f'{lock.name}-{os.getpid()}')
-    try: os.replace(lock, aside)
-    except OSError: return
-    if held(aside): os.replace(aside, lock)
-    else: aside.unlink()
-
-@contextmanager
-def locked(folder):
-    "One process at a time"
-    lock = lock_of(folder); below_runs(lock.parent)
-    for last in (False,True):
-        try: handle = os.open(lock, os.O_CREAT|os.O_EXCL|os.O_WRONLY); break
-        except FileExistsError as e:
-            if last or taken(folder): raise Busy(taken(folder) or 'another process is at it') from e
-            take_away(lock)
-    try:
-        with open(handle, 'w') as f: f.write(str(os.getpid()))
-        yield
-    finally: lock.unlink(missing_ok=True)
+def at_work(folder): below_runs(folder.parent); return locked(lock_of(folder))
 
 # %% ../nbs/75_bench.ipynb #8037a527
 @lru_cache(1)
@@ -396,7 +365,7 @@ def run_one(
     "Run an arm once and write its result file, replacing an earlier one"
     measures,study = getattr(study,'measures',()),getattr(study,'name',study)
     path,folder = result_path(study, arm, seed, root),run_folder(study, arm, seed, root)
-    with locked(folder),use_threads(threads) as used:
+    with at_work(folder),use_threads(threads) as used:
         data = dataset(arm.dataset, seed, root); slices = [read_row(path)] if resume and has_checkpoint(folder) else []
         if arm.label in PEERS: r = run_peer(arm, data, n_classes(data), seed, used, peer_python)
         else: r = fit_arm(arm, data, seed, time_budget_s, resume, folder, measures)

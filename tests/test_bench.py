@@ -648,17 +648,17 @@ def test_two_processes_leave_each_others_runs_alone(root):
 
 def test_a_lock_is_released_whatever_happens(tmp_path):
     folder = tmp_path/'.runs'/'s'/'x-s0'
-    with pytest.raises(KeyError), bench.locked(folder): assert bench.taken(folder); raise KeyError
+    with pytest.raises(KeyError), bench.at_work(folder): assert bench.taken(folder); raise KeyError
     assert not bench.taken(folder) and (tmp_path/'.runs'/'.gitignore').read_text()=='*\n'
     lock = bench.lock_of(folder); lock.write_text('')
     assert bench.taken(folder)                                                # just being written
     bench.os.utime(lock, (0, 0)); assert not bench.taken(folder)
-    with bench.locked(folder): pass
+    with bench.at_work(folder): pass
 
 
 def test_a_run_in_its_own_process_says_that_another_is_at_it(root):
     folder = bench.run_folder('s', ONE, 0, root)
-    with bench.locked(folder), pytest.raises(SystemExit) as e: bench.in_process(STUDY, ONE, 0, None, False, root, 1, None)
+    with bench.at_work(folder), pytest.raises(SystemExit) as e: bench.in_process(STUDY, ONE, 0, None, False, root, 1, None)
     assert e.value.code==bench.BUSY
 
 

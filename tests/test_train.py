@@ -175,3 +175,19 @@ def test_run_goes_on_in_the_same_process(tmp_path):
         if loop.run(): break
     ref,other = make(); other.run()
     assert n>5 and all(torch.equal(a,b) for a,b in zip(net.parameters(), ref.parameters()))
+
+
+def test_two_processes_do_not_share_a_checkpoint_folder(tmp_path):
+    from deepclust import IDEC
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    def fit(**kw): return IDEC(2, pretrain_epochs=1, epochs=2, random_state=0, device='cpu').fit(x, checkpoint=tmp_path/'c', **kw)
+    other = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)
+    try:
+        (tmp_path/'c').mkdir(); (tmp_path/'c'/'lock').write_text(str(other.pid))
+        with pytest.raises(CheckpointError, match=f'another process is at it .{other.pid}.*lock'): fit()
+        assert [p.name for p in (tmp_path/'c').iterdir()]==['lock']                  # nothing was touched
+    finally: other.communicate(b'\n')
+    labels = fit().labels_                                                         # that process is gone
+    assert not (tmp_path/'c'/'lock').exists()
+    (tmp_path/'c'/'lock').write_text(str(os.getpid()))                             # another of this number, before a restart
+    assert np.array_equal(fit(resume=True).labels_, labels) and not (tmp_path/'c'/'lock').exists()
