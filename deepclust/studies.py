@@ -108,6 +108,7 @@ CHOICE_ARMS += [ # text after eq. 18
     arm('LNSCC','digits-imbalanced',8,'prior known',{'prior':[(160-14*j)/970 for j in range(10)]})]
 PAPER_ARMS = [arm('LNSCC',d,None if d=='mnist' else 3*cs[0],'paper',paper=d,gpu_s=3*MNIST_S if d=='mnist' else None)
     for d,cs in TABLE_COSTS.items()]
+PAPER_ARMS += [arm('LNSCC','usps',180,'paper head start 0.5',{'head_start':.5},'usps')] # what the paper says nothing of
 
 LNSCC_STUDIES = [
     Study('lnscc-digits', 'LNSCC, shallow methods and UMAP on digits', DIGITS_ARMS,
