@@ -150,7 +150,7 @@ def build(
     have = est.get_params(deep=False)
     est.set_params(**{n:v for n,v in dict(n_clusters=k,random_state=seed).items() if n in have}).set_params(**arm.diff)
     now = settings(est)|told(arm); extra = {n:plain(v) for n,v in arm.diff.items() if n in NOT_SETTINGS}
-    return est,{n:v for n,v in now.items() if n not in default or v!=default[n]}|extra
+    return est,{n:v for n,v in now.items() if n not in default or not same(v, default[n])}|extra
 
 # %% ../nbs/75_bench.ipynb #868450e3
 def printed(v, longest=200)->str: # what an object says of itself, less its address; the hash of the whole stands for a long rest
@@ -162,6 +162,11 @@ def says_all(v)->bool: # whether `plain` tells this parameter from all others: i
     if isinstance(v,dict): return all(map(says_all, v.values()))
     if isinstance(v,(list,tuple)): return all(map(says_all, v))
     return isinstance(v,(np.generic,int,float,str,bool,type(None)))
+
+def same(a, b)->bool: # whether two parameters have one value: 1 is 1.0, but 0 is not False
+    if isinstance(a,dict) and isinstance(b,dict): return a.keys()==b.keys() and all(same(v,b[k]) for k,v in a.items())
+    if isinstance(a,list) and isinstance(b,list): return len(a)==len(b) and all(map(same, a, b))
+    return isinstance(a,bool)==isinstance(b,bool) and a==b
 
 def defining(params)->dict: # of parameters, those that define an arm
     return {k:v for k,v in params.items() if k not in NOT_SETTINGS}
@@ -579,8 +584,8 @@ def fits(
     if row['diff'].get('n_clusters')!=plain(arm.diff.get('n_clusters')): return False # else k comes from the data
     if arm.label in PEERS:
         then,now = ({k:v for k,v in p.items() if k not in ('n_clusters','version')} for p in (row['params'],peer_settings(arm, row['n'])))
-        return row['diff']==plain(arm.diff)|told(arm) and then==now
-    try: return settings(build(arm)[0])|told(arm)==defining(row['params'])
+        return same(row['diff'], plain(arm.diff)|told(arm)) and same(then, now)
+    try: return same(settings(build(arm)[0])|told(arm), defining(row['params']))
     except UNBUILDABLE: return True # what cannot be built here cannot be compared
 
 # %% ../nbs/75_bench.ipynb #7b0895b1

@@ -207,6 +207,15 @@ def test_turns(root):
     assert [x.split(':')[0] for x in lines]==['digits-KMeans-one-s3', 'digits-KMeans-one-s4']
 
 
+def test_false_is_not_zero(root):
+    same = bench.same
+    assert same({'a': [1, {'b': 2.}]}, {'a': [1., {'b': 2}]}) and not same({'a': False}, {'a': 0.}) and not same([True], [1])
+    assert not same({'a': 1}, {'a': 1, 'b': 2}) and not same([1], [1, 2]) and not same([1], {'a': 1})
+    never, at_once = (Arm('MMDC', 'digits16', {'refine': r}, protocol='all') for r in (False, 0.))
+    row = dict(diff={'refine': False}, params=bench.settings(bench.build(never)[0]), n=9)
+    assert bench.fits(never, row) and not bench.fits(at_once, row)
+
+
 def test_pending_and_outdated(root):
     todo = pending([STUDY], root)
     assert len(todo)==6 and {t['why'] for t in todo}=={'no result'} and sum(t['cost_s'] for t in todo)==pytest.approx(.9)
