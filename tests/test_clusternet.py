@@ -426,7 +426,7 @@ def test_class_without_labels(blobs, few):
 
 
 BAD_Y = [(lambda y: np.where(y<0, np.nan, y), '188 NaN'), (lambda y: np.where(y==2, 3, y), 'outside'), (lambda y: y[:50], 'shape'),
-         (lambda y: y.astype(str), 'integers'), (lambda y: y-1, 'outside')]
+         (lambda y: y.astype(str), 'names'), (lambda y: y-1, 'outside')]
 
 
 @pytest.mark.parametrize('change,what', BAD_Y)
