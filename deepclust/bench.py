@@ -628,8 +628,8 @@ def pending(
 
 # %% ../nbs/75_bench.ipynb #07cacf13
 def run(
-    study:Study, # what to run
-    seeds:int|None=None, # so many; None: as many as the study wants
+    study:Study|list, # what to run; of several studies every first seed comes before any second one
+    seeds:int|None=None, # so many; None: as many as a study wants
     seed_from:int=0, # the first
     only:str='', # arms with this in their key, such as 'digits-ClustPy DEC'
     time_budget_s:float|None=None, # for all runs together
@@ -643,35 +643,45 @@ def run(
 )->dict: # how many runs were 'done', 'kept', 'left' and 'failed'
     "Run what has no complete result, the arms taking turns; a result that is there is kept"
     if force and resume: raise ValueError('force makes anew, resume goes on, also with what an interrupted force left: pass one of them')
-    start,arms = time.monotonic(),[a for a in study.arms if loosely(only) in loosely(a.key)]
-    if not arms: raise ValueError(f'no arm of {study.name} has {only!r} in its name: {", ".join(a.key for a in study.arms)}')
-    stop,how = {a.key:obstacle(a) for a in arms},run_one if jobs is None else run_apart
+    start,todo = time.monotonic(),turns([study] if isinstance(study,Study) else study, seeds, seed_from, only)
+    stop,how = {id(a):obstacle(a) for a in {id(a):a for _,_,a in todo}.values()},run_one if jobs is None else run_apart
     if jobs is not None and threads is None: threads = max(1, torch.get_num_threads()//check_int(jobs,'jobs',low=1))
-    def turn(seed, arm): # -> how it ended, and what to say
+    def turn(seed, study, arm): # -> how it ended, and what to say
         left = None if time_budget_s is None else time_budget_s-(time.monotonic()-start)
         try:
             have,busy = state(study, arm, seed, root),taken(run_folder(study.name, arm, seed, root))
             twin = same_run(study, arm, seed, root) if have=='no result' and not (force or busy) else ''
             if twin: return 'done',f'{arm.key}-s{seed}: as in {twin}'
-            why = postpone(arm, have, left, resume, force, stop[arm.key], busy)
+            why = postpone(arm, have, left, resume, force, stop[id(arm)], busy)
             if why: return 'kept' if why=='kept' else 'left',f'{arm.key}-s{seed}: {why}'
             row = how(study, arm, seed, left, resume, results_root(root), threads, peer_python)
         except Busy as e: return 'left',f'{arm.key}-s{seed}: left: {e}'
         except Exception: return 'failed',f'{arm.key}-s{seed}: failed\n{traceback.format_exc()}'
         return 'done' if row['complete'] else 'left',one_line(arm, seed, row)
-    turns = [(seed,arm) for seed in range(seed_from, seed_from+(study.seeds if seeds is None else seeds)) for arm in arms]
     count = dict.fromkeys(('done','kept','left','failed'),0)
-    for how_ended,line in in_turns(turn, turns, jobs): count[how_ended] += 1; out(line)
+    for (_,s,_),(how_ended,line) in zip(todo, in_turns(turn, todo, jobs)):
+        count[how_ended] += 1
+        if isinstance(study,Study): out(line)
+        elif how_ended not in ('kept','left'): out(f'{s.name}: {line}') # `pending` says why the others were left
     return count
 
 # %% ../nbs/75_bench.ipynb #e0e72217
 def loosely(key)->str: return re.sub(r'[^A-Za-z0-9.+]+', '_', key) # 'digits-ClustPy DEC' is digits-ClustPy_DEC
 
-def in_turns(turn, turns, jobs):
+def turns(studies, seeds, seed_from, only)->list: # of (seed, study, arm): what breaks off early has looked at everything once
+    "The runs to make, in their order"
+    arms = [(s,a) for s in studies for a in s.arms if loosely(only) in loosely(a.key)]
+    if not arms:
+        one = studies[0].name if len(studies)==1 else 'any study'
+        raise ValueError(f'no arm of {one} has {only!r} in its name: {", ".join(dict.fromkeys(a.key for s in studies for a in s.arms))}')
+    first_to_last = {s.name:range(seed_from, seed_from+(s.seeds if seeds is None else seeds)) for s,_ in arms}
+    return [(i,s,a) for i in sorted({i for r in first_to_last.values() for i in r}) for s,a in arms if i in first_to_last[s.name]]
+
+def in_turns(turn, todo, jobs):
     "The results of `turn` in order: one after the other, or `jobs` at once"
-    if jobs is None: yield from (turn(*t) for t in turns); return
+    if jobs is None: yield from (turn(*t) for t in todo); return
     pool = ThreadPoolExecutor(check_int(jobs,'jobs',low=1)) # of threads that wait for processes
-    try: yield from pool.map(lambda t: turn(*t), turns)
+    try: yield from pool.map(lambda t: turn(*t), todo)
     finally: pool.shutdown(cancel_futures=True) # an interruption ends with the runs that have begun
 
 def run_apart(study, arm, seed, budget, resume, root, threads, peer_python)->dict:
@@ -1004,7 +1014,8 @@ def arguments():
     sub = p.add_subparsers(dest='command', required=True)
     for name,text in COMMANDS.items():
         s = sub.add_parser(name, help=text); s.add_argument('--root', help='results folder')
-        if name in ('run','table','pending'): s.add_argument('study', nargs='?' if name=='pending' else None)
+        if name in ('run','table','pending'):
+            s.add_argument('study', nargs='?' if name=='pending' else None, help='its name'+', or all'*(name=='run'))
         if name=='race':
             s.add_argument('a'); s.add_argument('b'); s.add_argument('--dataset', default='digits')
             s.add_argument('--turns', type=int, default=3)
@@ -1038,11 +1049,12 @@ def main(
 )->int: # exit status: 1 where a run failed or a file is wrong
     "The command line"
     a = arguments().parse_args(argv)
-    if getattr(a,'study',None) is not None:
-        try: check_choice(a.study, 'study', tuple(STUDIES))
-        except ValueError as e: print(e, file=sys.stderr); return 2
-    chosen = [STUDIES[a.study]] if getattr(a,'study',None) else list(STUDIES.values())
-    try: return make(a, chosen[0]) if a.command in ('run','race') else tell(a, chosen)
+    name,every = getattr(a,'study',None),list(STUDIES.values())
+    all_of_them = name is None or (name,a.command)==('all','run')
+    try:
+        if not all_of_them: check_choice(name, 'study', (*STUDIES,*(['all'] if a.command=='run' else [])))
+        chosen = every if all_of_them else [STUDIES[name]]
+        return make(a, chosen if all_of_them else chosen[0]) if a.command in ('run','race') else tell(a, chosen)
     except ValueError as e: print(e, file=sys.stderr); return 2
 
 # %% ../nbs/75_bench.ipynb #4a3cf36d

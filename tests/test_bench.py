@@ -189,6 +189,18 @@ def test_budget_covers_the_command(root):
 
 # ---- studies
 
+def test_all_studies_see_every_first_seed_before_a_second(root, capsys, monkeypatch):
+    a, b = (Study(n, '', [Arm('KMeans', 'digits', {'n_init': k}, protocol='all', name=n, cost_s=.1)], seeds=k) for n, k in (('a', 1), ('b', 2)))
+    lines = []
+    assert run([b, a], root=root, out=lines.append)==dict(done=3, kept=0, left=0, failed=0)
+    assert [x.split(' acc')[0] for x in lines]==['b: digits-KMeans-b-s0:', 'a: digits-KMeans-a-s0:', 'b: digits-KMeans-b-s1:']
+    assert run([b, a], root=root, seeds=3, only='digits-KMeans', out=lines.append)==dict(done=3, kept=3, left=0, failed=0) and len(lines)==6
+    with pytest.raises(ValueError, match="any study has 'Ward'"): run([a, b], only='Ward', root=root)
+    monkeypatch.setattr(bench, 'STUDIES', {'a': a, 'b': b})
+    assert main(['run', 'all', '--root', str(root)])==0 and '3 kept' in capsys.readouterr().out
+    assert main(['table', 'all', '--root', str(root)])==2
+
+
 def test_existing_results_are_kept(root):
     run(STUDY, seeds=1, root=root, out=silent)
     before = {p: p.read_bytes() for p in root.rglob('*.json')}
