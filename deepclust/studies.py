@@ -9,8 +9,8 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'MNIST_S',
            'FEATURES', 'AS_LONG', 'OTHER_SETS', 'MMDC_TABLE_ARMS', 'MMDC_FEATURE_ARMS', 'REFINE_ARMS', 'MMDC_STUDIES',
            'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'AE_CHOICES', 'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'BOUNDS',
            'OURS_LOG', 'REPORTED', 'AT_SIZE', 'SHORT_AE', 'PLAIN_START', 'VADE_CHOICES', 'VADE_STUDIES', 'NO_TERM',
-           'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'SHORT_DC', 'DCGMM_TABLE1',
-           'TABLE2_GRID', 'AS_PRINTED', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE',
+           'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'RESNET_VIEWS', 'SHORT_DC',
+           'DCGMM_TABLE1', 'TABLE2_GRID', 'AS_PRINTED', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE',
            'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS',
            'CDEC_KINDS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_LARGE', 'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS',
            'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'BY_CENTRES', 'FAR', 'SHARES', 'FIVE', 'CN_LOSSES',
@@ -37,7 +37,7 @@ class Arm:
     name:str|None = None # tells arms of one method and data set apart
     cost_s:float|None = None # expected seconds a run, on one core of a CPU
     gpu_s:float|None = None # expected seconds on an accelerator; given where the study would take a CPU too long
-    given:dict = field(default_factory=dict) # labels the method is told: 'share' or 'per_class', 'flip' (wrong), 'test' (held out)
+    given:dict = field(default_factory=dict) # what it is told: 'share' or 'per_class', 'flip' (wrong), or 'views'; 'test' (held out)
 
     @property
     def label(self)->str: return self.method if isinstance(self.method,str) else self.method.__name__
@@ -245,6 +245,7 @@ BY_VIEWS = { # Table 1, "Contrastive", and what decides there
     'augment alpha 1000':{'alpha':1e3}, 'augment alpha 10000':{'alpha':1e4}, 'augment views explained':{'explain_views':True},
     'augment ozsoy views':{'recipe':'ozsoy-cifar10'}, 'augment as in the report':AS_REPORTED,
     'augment as in the report, must only':AS_REPORTED|{'links':'must'}, 'augment as in the report, alpha 100':AS_REPORTED|{'alpha':100.}}
+RESNET_VIEWS = {n:BY_VIEWS[n] for n in ('augment','augment 1000 samples','augment n_must 128','augment e 25')}
 SHORT_DC = {'pretrain_epochs':30,'epochs':30} # 10 000 images on a CPU
 
 DCGMM_TABLE1 = [arm('DCGMM','digits',40,n,d,given=ALL_LABELS|{'test':.3}) for n,d in FROM_LABELS.items()]
@@ -254,6 +255,8 @@ DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',300,f'short {n}',SHORT_DC|FROM_LABELS[n
 DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',None,'short augment',SHORT_DC|{'constraints':'augment'},gpu_s=60),
                  *[arm('DCGMM','stl10-resnet50',None,f'paper {n}',FROM_LABELS[n],'features',gpu_s=200,given=ALL_LABELS|{'test':.3}) # STL-10
                    for n in ('6000 pairs','1000 pairs','must only','no term')],
+                 *[arm('DCGMM','stl10-resnet50',None,f'paper {n}',d,'features',gpu_s=200,given={'views':'ozsoy-stl10','test':.3})
+                   for n,d in RESNET_VIEWS.items()],
                  arm('DCGMM','mnist',None,'6000 pairs',gpu_s=400,given=ALL_LABELS|{'test':1/7}),
                  arm('DCGMM','mnist',None,'augment',{'constraints':'augment'},gpu_s=400)]
 

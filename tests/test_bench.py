@@ -791,6 +791,26 @@ def test_features_of_a_pretrained_network(tmp_path, monkeypatch):
     monkeypatch.setattr(b, 'cached_weights', lambda names: names); assert obstacle(Arm('KMeans', 'toy-net'))==''
 
 
+def test_links_by_views_of_pictures_behind_features(root, monkeypatch):
+    small, seen, fit = load('digits'), [], bench.get_method('DCGMM').fit
+    small = small.subset(np.arange(0, len(small), 6))
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 6))
+    monkeypatch.setattr(bench, 'FEATURES_OF', {'toy-net': ('digits', 'resnet18', {}), 'toy-ae': ('digits', 'DEC', {})})
+    monkeypatch.setattr(bench, 'load_data', lambda name: small); bench.loaded.cache_clear()
+    monkeypatch.setattr(bench, 'load_encoder', lambda name: net); monkeypatch.setattr(bench, 'cached_weights', lambda names: names)
+    monkeypatch.setattr(bench, 'extract_features', lambda d, name: net(d.x.float()/255).detach().numpy())
+    monkeypatch.setattr(bench.get_method('DCGMM'), 'fit', lambda self, x, **more: (seen.append((x, more)), fit(self, x, **more))[1])
+    arm = Arm('DCGMM', 'toy-net', dict(encoder='mlp-16', pretrain_epochs=1, epochs=1, batch_size=64), given=dict(views='auto', test=.3))
+    row = run_one('s', arm, 0, root=root, threads=1); bench.loaded.cache_clear()
+    (x, more), = seen; views = more['constraints'].views
+    assert 'y' not in more and views.shape==(bench.N_VIEWS, len(x), 6) and len(x)==round(.7*len(small)) and row['n']==len(small)
+    near = (views-x.x).square().sum(-1); far = (views-x.x.roll(1, 0)).square().sum(-1)         # views of the samples that it sees, in order
+    assert 0<near.mean()<.8*far.mean()
+    assert row['protocol'].endswith('links by auto views; 30 % held out') and row['metrics']['test_acc']>0
+    assert verify(result_path('s', arm, 0, root))==[] and len(list((root.parent/'.runs'/'features').glob('toy-net-views-*-s0.npy')))==1
+    assert 'toy-ae has none' in obstacle(Arm('DCGMM', 'toy-ae', given=dict(views='crop')))
+
+
 def test_a_data_set_may_be_spelt_as_load_takes_it():
     assert obstacle(Arm('KMeans', 'Digits'))==obstacle(Arm('KMeans', 'digits_16'))=='' and 'unknown' in obstacle(Arm('KMeans', 'dogits'))
     assert obstacle(Arm('KMeans', 'MNIST-test'), [{'name': 'mnist-test', 'where': 'missing'}])=='data set MNIST-test is missing'
@@ -798,7 +818,7 @@ def test_a_data_set_may_be_spelt_as_load_takes_it():
 
 @pytest.mark.parametrize('given,error', [({}, 'one of them'), (dict(flip=.1), 'one of them'), (dict(share=.1, per_class=2), 'one of them'),
     (dict(share=0.), 'share'), (dict(share=1.1), 'share'), (dict(per_class=0), 'per_class'), (dict(per_class=1.5), 'per_class'),
-    (dict(share=.1, flip=-.1), 'flip'), (dict(share=.1, flip=2), 'flip'), (dict(share='1'), 'share')])
+    (dict(share=.1, flip=-.1), 'flip'), (dict(share=.1, flip=2), 'flip'), (dict(share='1'), 'share'), (dict(share=.1, views='crop'), 'one of them')])
 def test_labels_to_give_are_checked(given, error):
     with pytest.raises((ValueError, TypeError), match=error): give_labels([0, 1]*5, given)
 
