@@ -8,8 +8,8 @@ __all__ = ['NOT_SETTINGS', 'SCHEMA', 'KEYS', 'SCORES', 'RACES', 'GIVEN', 'N_VIEW
            'settings', 'build', 'score_labels', 'measure_features', 'measure_embedding', 'check_given', 'give_labels',
            'divide', 'hold_out', 'run_one', 'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method',
            'fits', 'obstacle', 'state', 'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table',
-           'of_arm', 'comparison', 'standings', 'runs_of', 'at_a_glance', 'Published', 'beside', 'turn_ratios', 'race',
-           'races', 'main']
+           'of_arm', 'comparison', 'standings', 'runs_of', 'at_a_glance', 'beside', 'turn_ratios', 'race', 'races',
+           'main']
 
 # %% ../nbs/75_bench.ipynb #1c5d64a0
 import argparse,inspect,io,json,os,re,shutil,statistics,subprocess,sys,tempfile,time,traceback,zlib
@@ -31,6 +31,7 @@ from .features import cached_weights,extract_features,load_encoder
 from .methods.dcgmm import AugmentedViews,feature_views
 from .data import load as load_data
 from .metrics import kmeans_probe,linear_probe,scores
+from .published import best_known,less_schedule
 from .registry import METHODS,get_method
 from .studies import FEATURES_OF,STUDIES,Arm,Study,slug
 from .studies import arm as usual_arm
@@ -840,7 +841,7 @@ def of_arm(
 def comparison(
     study:str|Study, # or its name
     dataset:str, # one of its data sets
-    paper:dict|None=None, # arm name, or method and arm name -> the published values of `metrics`, as text
+    paper:dict|None=None, # of `figures`; or arm name, or method and arm name, as text -> the published values of `metrics`, as text
     metrics:tuple=('acc','nmi'), # columns
     root:str|Path|None=None, # results folder
 )->str: # Markdown
@@ -852,7 +853,7 @@ def comparison(
     for a in (a for a in study.arms if a.dataset==dataset):
         label,mine = of_arm(a, rows); key = mine and tuple(mine[0][k] for k in ('dataset','method','arm'))
         cells = [spread(*s[key][:2]) if mine else 'not run' for s in stats]
-        said = (paper.get(label) or paper.get(a.name) or ('–',)*len(metrics)) if paper else ()
+        said = (paper.get((a.label,less_schedule(a.name))) or paper.get(label) or paper.get(a.name) or ('–',)*len(metrics)) if paper else ()
         lines.append('| '+' | '.join([label,str(len(mine)),*cells,*said])+' |')
     return '\n'.join(lines)
 
@@ -897,14 +898,15 @@ def runs_of(
 
 def at_a_glance(
     methods:str|tuple, # a name, or several
-    published:dict|None=None, # data set, or (method, data set) -> what a paper reached, as text
+    published:dict|None=None, # data set, or (method, data set) -> what a paper reached, as text; None: `best_known`
     arms:tuple=('',), # as for `runs_of`
     metrics:tuple=('acc','nmi'), # columns
     studies:tuple|None=None, # as for `runs_of`
     root:str|Path|None=None, # results folder
 )->str: # Markdown
     "Where methods have been measured, beside what was published"
-    names = (methods,) if isinstance(methods,str) else methods; said,known = dict(published or {}),{slug(a):a for a in arms}
+    names,known = (methods,) if isinstance(methods,str) else methods,{slug(a):a for a in arms}
+    said = best_known(names, arms, metrics) if published is None else published
     rows = [r|dict(at=names.index(r['method'])) for r in runs_of(names, arms, studies, root)]
     stats = {m:summarise(rows, m, ('n','dataset','at','arm','protocol')) for m in (*metrics,'wall_s')}
     head = ['data','method','n',*(m.replace('_',' ').upper() for m in metrics),*(['paper'] if said else []),'s','protocol']
@@ -921,22 +923,6 @@ def at_a_glance(
     return '\n'.join(['| '+' | '.join(c)+' |' for c in lines]+(['', f'Seconds are those of a fit; {devices}.'] if devices else []))
 
 # %% ../nbs/75_bench.ipynb #32c29c6f
-@dataclass(frozen=True)
-class Published:
-    "Scores from a paper, and the arm that answers them"
-    where:str # in the paper: 'Table 2'
-    study:str # here
-    dataset:str # as in the arm
-    method:str # as in the arm
-    scores:dict # metric -> published value, 0..1
-    arm:str = '' # the arm's name
-    how:str = 'defaults' # the schedule that ours were run with
-
-    def of(self, t)->bool: # whether a result or an entry of `pending` is an answer
-        key = '-'.join(filter(None, (slug(self.dataset),slug(self.method),slug(self.arm))))
-        have = t['arm'] if 'why' in t else '-'.join(filter(None, (slug(t['dataset']),slug(t['method']),t['arm'])))
-        return (t['study'],have)==(self.study,key)
-
 def beside(
     published:list, # of `Published`
     root:str|Path|None=None, # results folder

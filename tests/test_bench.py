@@ -8,12 +8,14 @@ import numpy as np, pytest, torch
 from torch import nn
 
 import deepclust.bench as bench
+import deepclust.published as published
 from deepclust.base import DeepClusterer
-from deepclust.bench import (KEYS, PEERS, STUDIES, Arm, Peer, Published, Study, at_a_glance, beside, claim, commit, give_labels, main,
+from deepclust.bench import (KEYS, PEERS, STUDIES, Arm, Peer, Study, at_a_glance, beside, claim, commit, give_labels, main,
                              markdown_table, number, obstacle, pending, races, read_results, result_path, results_root, run, run_one,
                              run_peer, runs_of, score_labels, standings, state, summarise, thin, turn_ratios, verify)
 from deepclust.data import load
 from deepclust.metrics import scores
+from deepclust.published import Published
 from deepclust.train import Stage, make_optimizer
 
 REPO = Path(__file__).parents[1]
@@ -548,6 +550,10 @@ def test_at_a_glance(root, monkeypatch):
                                                 ('', 'one'), root=root).splitlines()[2:]
     assert one.startswith('| digits | KMeans | 2 | .') and '| .5 / .5 |' in one and other.startswith('| digits | KMeans one | 2 | .')
     assert '| .84 / .87 |' in ward and ward.endswith(' all |') and not blank and 'cpu' in note
+    said = Published('Table 9', 's', 'digits', 'Ward', dict(acc=.84))
+    monkeypatch.setattr(published, 'PUBLISHED', {'Ward': [said]})
+    assert '| .840 / – |' in at_a_glance('Ward', root=root) and 'paper' not in at_a_glance('Ward', {}, root=root)
+    assert '| Ward | 2 | .840 ± .000 | .840 |' in bench.comparison(study, 'digits', published.figures('s', 'digits', ('acc',)), ('acc',), root)
     path = result_path('s', study.arms[2], 1, root); row = json.loads(path.read_text())
     path.write_text(json.dumps(row|{'metrics': {k: None for k in row['metrics']}}))
     assert '| Ward | 1 (+1 diverged) | .' in at_a_glance('Ward', root=root)
