@@ -6,10 +6,9 @@
 __all__ = ['NOT_SETTINGS', 'SCHEMA', 'KEYS', 'SCORES', 'RACES', 'GIVEN', 'N_VIEWS', 'PEERS', 'UNBUILDABLE', 'result_path',
            'run_folder', 'results_root', 'reset_peak', 'peak_mib', 'commit', 'device_name', 'number', 'thin', 'plain',
            'settings', 'build', 'score_labels', 'measure_features', 'measure_embedding', 'check_given', 'give_labels',
-           'divide', 'hold_out', 'run_one', 'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method',
-           'fits', 'obstacle', 'state', 'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table',
-           'of_arm', 'comparison', 'standings', 'runs_of', 'at_a_glance', 'beside', 'turn_ratios', 'race', 'races',
-           'main']
+           'hold_out', 'run_one', 'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method', 'fits',
+           'obstacle', 'state', 'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table', 'of_arm',
+           'comparison', 'standings', 'runs_of', 'at_a_glance', 'beside', 'turn_ratios', 'race', 'races', 'main']
 
 # %% ../nbs/75_bench.ipynb #1c5d64a0
 import argparse,inspect,io,json,os,re,shutil,statistics,subprocess,sys,tempfile,time,traceback,zlib
@@ -317,10 +316,6 @@ def give_labels(
     out[wrong] = (out[wrong]+rng.integers(1, max(2,k), len(wrong)))%k
     return out
 
-def divide(y, given, seed=0)->tuple: # places of the samples to train on, of those held out
-    if not given.get('test'): return np.arange(len(y)),np.arange(0)
-    return tuple(map(np.sort, train_test_split(np.arange(len(y)), test_size=given['test'], stratify=np.asarray(y), random_state=seed)))
-
 def hold_out(
     data:Data, # with `y`
     given:dict, # with 'test', the share to hold out of every class, or without
@@ -331,6 +326,10 @@ def hold_out(
     return tuple(data.subset(i) for i in divide(data.y, given, seed))
 
 # %% ../nbs/75_bench.ipynb #c16b633f
+def divide(y, given, seed=0)->tuple: # places of the samples to train on, of those held out
+    if not given.get('test'): return np.arange(len(y)),np.arange(0)
+    return tuple(map(np.sort, train_test_split(np.arange(len(y)), test_size=given['test'], stratify=np.asarray(y), random_state=seed)))
+
 def told_in_words(given):
     "What a protocol says of labels that were given"
     if not given: return ''
