@@ -8,7 +8,8 @@ __all__ = ['NOT_SETTINGS', 'SCHEMA', 'KEYS', 'SCORES', 'RACES', 'GIVEN', 'N_VIEW
            'settings', 'build', 'score_labels', 'measure_features', 'measure_embedding', 'check_given', 'give_labels',
            'hold_out', 'run_one', 'peer_main', 'Peer', 'run_peer', 'verify', 'arm_name', 'obstacle_of_method', 'fits',
            'obstacle', 'state', 'pending', 'run', 'read_results', 'summarise', 'claim', 'markdown_table', 'of_arm',
-           'comparison', 'standings', 'runs_of', 'at_a_glance', 'beside', 'turn_ratios', 'race', 'races', 'main']
+           'by_seed', 'comparison', 'standings', 'runs_of', 'at_a_glance', 'beside', 'turn_ratios', 'race', 'races',
+           'main']
 
 # %% ../nbs/75_bench.ipynb #1c5d64a0
 import argparse,inspect,io,json,os,re,shutil,statistics,subprocess,sys,tempfile,time,traceback,zlib
@@ -738,10 +739,10 @@ def same_run(study, arm, seed, root=None)->str: # name of the other study; '' wh
     return ''
 
 # %% ../nbs/75_bench.ipynb #07b4e23f
-def spread(mean, std, digits=3)->str:
+def spread(mean, std, digits=3, sign='')->str:
     "mean ± std without the leading zero of fractions"
     if not np.isfinite(mean): return '–'
-    text = f'{mean:.{digits}f}'+(f' ± {std:.{digits}f}' if np.isfinite(std) else '')
+    text = f'{mean:{sign}.{digits}f}'.replace('-','−')+(f' ± {std:.{digits}f}' if np.isfinite(std) else '')
     return re.sub(r'\b0\.', '.', text) if digits==3 else text
 
 def in_seconds(mean, std=np.nan)->str: # whole ones from 100 s, tenths from 1 s, hundredths below
@@ -837,21 +838,51 @@ def of_arm(
     mine = [r for r in rows if (r['dataset'],r['method'],r['arm'])==(a.dataset,a.label,slug(a.name) if a.name else '')]
     return ' '.join(filter(None, (a.label,a.name))),mine
 
+# %% ../nbs/75_bench.ipynb #bdc2c902
+def by_seed(
+    rows:list, # from `read_results`, of one arm
+    others:list, # of another, on the same data
+    metric:str='acc', # as for `summarise`
+)->dict: # seed -> how much more the first has; NaN where a run of either diverged; seeds that only one has are left out
+    "The difference of two arms, run by run"
+    def value(r): v = None if r['metrics'].get('diverged') else (r|r['metrics'])[metric]; return np.nan if v is None else float(v)
+    mine,theirs = ({r['seed']:value(r) for r in part} for part in (rows,others))
+    return {s:mine[s]-theirs[s] for s in sorted(mine.keys()&theirs.keys())}
+
+# %% ../nbs/75_bench.ipynb #34b4096b
+IN_ITS_UNIT = {'wall_s':in_seconds}
+
+def heading(metric:str)->str: return 's' if metric=='wall_s' else metric.replace('_',' ').upper()
+
+def in_sign(differences:dict, n:int)->str: # '+.012 ± .004', and on how many seeds where that is not the `n` of the row
+    v = [x for x in differences.values() if np.isfinite(x)]
+    if not v: return '–'
+    return spread(statistics.fmean(v), statistics.stdev(v) if len(v)>1 else np.nan, sign='+')+(f' ({len(v)})' if len(v)!=n else '')
+
+def subtracted(arms, name, rows)->list: # runs of the arm that a table calls `name`
+    known = dict(of_arm(a, rows) for a in arms)
+    if name is not None and name not in known: raise ValueError(f'against={name!r} is no row of this table; there are: {", ".join(known)}')
+    return known.get(name,[])
+
+# %% ../nbs/75_bench.ipynb #61a1cda2
 def comparison(
     study:str|Study, # or its name
     dataset:str, # one of its data sets
     paper:dict|None=None, # of `figures`; or arm name, or method and arm name, as text -> the published values of `metrics`, as text
     metrics:tuple=('acc','nmi'), # columns
     root:str|Path|None=None, # results folder
+    against:str|None=None, # a row of this table, to be subtracted from the others seed by seed (of `metrics[0]`) in a column of its own
 )->str: # Markdown
     "An ablation as a table: its arms in the study's order, ours beside the published values; what has not been run says so"
-    study = study if isinstance(study,Study) else STUDIES[study]
-    rows = read_results(study, root); heads = [m.replace('_',' ').upper() for m in metrics]; stats = [summarise(rows, m) for m in metrics]
-    lines = ['| arm | n |'+''.join(f' {h} |' for h in heads)+(''.join(f' published {h} |' for h in heads) if paper else '')]
+    study = study if isinstance(study,Study) else STUDIES[study]; arms = [a for a in study.arms if a.dataset==dataset]
+    rows = read_results(study, root); stats = [summarise(rows, m) for m in metrics]; heads = [heading(m) for m in metrics]
+    base = subtracted(arms, against, rows); extra = [f'Δ {heads[0]} by seed']*bool(base)+[f'published {h}' for h in heads if paper]
+    lines = ['| '+' | '.join(['arm','n',*heads,*extra])+' |']
     lines.append('|'+'---|'*(lines[0].count('|')-1))
-    for a in (a for a in study.arms if a.dataset==dataset):
+    for a in arms:
         label,mine = of_arm(a, rows); key = mine and tuple(mine[0][k] for k in ('dataset','method','arm'))
-        cells = [spread(*s[key][:2]) if mine else 'not run' for s in stats]
+        cells = [IN_ITS_UNIT.get(m,spread)(*s[key][:2]) if mine else 'not run' for m,s in zip(metrics, stats)]
+        if base: cells.append('' if mine==base else in_sign(by_seed(mine, base, metrics[0]), len(mine)))
         said = (paper.get((a.label,less_schedule(a.name))) or paper.get(label) or paper.get(a.name) or ('–',)*len(metrics)) if paper else ()
         lines.append('| '+' | '.join([label,str(len(mine)),*cells,*said])+' |')
     return '\n'.join(lines)

@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'MNIST_S', 'ABLATION', 'CHOICES', 'LARGE_CHOICES',
            'DIGITS_ARMS', 'TABLE_ARMS', 'ABLATION_ARMS', 'CHOICE_ARMS', 'PAPER_ARMS', 'LNSCC_STUDIES', 'FAST', 'SHORT',
-           'DIGITS16_S', 'MNIST', 'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'OURS_PAPER', 'TABLE_4_2',
-           'FEATURES', 'AS_LONG', 'OTHER_SETS', 'MMDC_TABLE_ARMS', 'MMDC_FEATURE_ARMS', 'REFINE_ARMS', 'MMDC_STUDIES',
-           'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'AE_CHOICES', 'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES', 'BOUNDS',
-           'OURS_LOG', 'REPORTED', 'AT_SIZE', 'SHORT_AE', 'PLAIN_START', 'VADE_CHOICES', 'VADE_STUDIES', 'NO_TERM',
-           'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'RESNET_VIEWS', 'SHORT_DC',
-           'DCGMM_TABLE1', 'TABLE2_GRID', 'AS_PRINTED', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES', 'DCGMM_CONTRASTIVE',
-           'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS', 'CDEC_VIEWS',
-           'CDEC_KINDS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_LARGE', 'CDEC_SMALL', 'CDEC_STEMS', 'CDEC_TABLE_ARMS',
-           'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'BY_CENTRES', 'FAR', 'SHARES', 'FIVE', 'CN_LOSSES',
-           'CN_CHOICES', 'CN_GUESSES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG', 'CN_IMBALANCE',
-           'CN_EMBEDDING', 'CN_FACES', 'FACE_LAMBDAS', 'CLUSTERNET_STUDIES', 'VS_COSTS', 'VS_IMAGES', 'VS_PEERS',
-           'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF', 'LEARNED', 'SIMCLR', 'FEATURE_COSTS', 'THREE',
+           'DIGITS16_S', 'MNIST', 'CIFAR', 'SOBEL_ROTATION', 'TARGETS', 'REFINE', 'OURS', 'ROTATED', 'OURS_PAPER',
+           'TABLE_4_2', 'FEATURES', 'AS_LONG', 'OTHER_SETS', 'MMDC_TABLE_ARMS', 'MMDC_FEATURE_ARMS', 'REFINE_ARMS',
+           'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'AE_CHOICES', 'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES',
+           'BOUNDS', 'OURS_LOG', 'REPORTED', 'AT_SIZE', 'SHORT_AE', 'PLAIN_START', 'VADE_CHOICES', 'VADE_STUDIES',
+           'NO_TERM', 'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'RESNET_VIEWS',
+           'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID', 'AS_PRINTED', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES',
+           'DCGMM_CONTRASTIVE', 'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS',
+           'CDEC_VIEWS', 'CDEC_KINDS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_LARGE', 'CDEC_SMALL', 'CDEC_STEMS',
+           'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'BY_CENTRES', 'FAR', 'SHARES', 'FIVE',
+           'CN_LOSSES', 'CN_CHOICES', 'CN_GUESSES', 'CN_TABLE', 'CN_SHARE', 'CN_PER_CLASS', 'RIVALS', 'CN_WRONG',
+           'CN_IMBALANCE', 'CN_EMBEDDING', 'CN_FACES', 'FACE_LAMBDAS', 'CLUSTERNET_STUDIES', 'VS_COSTS', 'VS_IMAGES',
+           'VS_PEERS', 'VS_SETS', 'VS_ARMS', 'VS_STUDIES', 'FEATURES_OF', 'LEARNED', 'SIMCLR', 'FEATURE_COSTS', 'THREE',
            'AS_VECTORS', 'FEATURE_ARMS', 'LNSCC_FEATURE_ARMS', 'TURTLE_CHOICES', 'TURTLE_ARMS', 'FEATURE_STUDIES',
            'ALL_STUDIES', 'STUDIES', 'Arm', 'Study', 'slug', 'arm', 'small_and_full', 'convolutional', 'after',
            'cdec_arms', 'at_full_size', 'few', 'semi']
@@ -145,6 +145,7 @@ TARGETS = {'one-hot':{'refine':False}} | {f'sigma {s:g} d {d}':{'targets_sigma':
 REFINE = {'off':{'refine':False}, 'late':{'refine':.875}, 'from 0.4':{'refine':.4}, 'from the start':{'refine':0.}} # Table 4.5, section 3.5
 OURS = {None:{}, 'global':{'assignment':'global'}, 'no augmentation':{'recipe':'none'}, 'clustering first':{'order':'clustering-first'},
     'drawn targets':{'even_targets':False}}
+ROTATED = {'rotation':{'rotation':True}, 'rotation clustering first':{'rotation':True,'order':'clustering-first'}} # without that task the order has nothing to order
 OURS_PAPER = {n:d for n,d in OURS.items() if n!='drawn targets'}|{'even targets':{'even_targets':True}} # the presets draw
 
 # %% ../nbs/72_studies.ipynb #b68d2c35
@@ -173,7 +174,7 @@ MMDC_STUDIES = [
         question='What does renaming by k-means add, and when?'),
     Study('mmdc-features', 'MMDC: Table 4.4', MMDC_FEATURE_ARMS, seeds=3, question='Which features are good, which cluster?',
         measures=('features',)),
-    Study('mmdc-choices', 'MMDC: what the thesis leaves open', small_and_full(OURS, CIFAR, large=OURS_PAPER)
+    Study('mmdc-choices', 'MMDC: what the thesis leaves open', small_and_full(OURS|ROTATED, CIFAR, large=OURS_PAPER)
         +[arm('MMDC','cifar10',None,'paper lr .05 without rotation',{'rotation':False,'lr_plain':.05},'cifar10',900)], seeds=3,
         question='Batch or global assignment, augmentation, order?')]
 
@@ -184,8 +185,8 @@ AE_ARMS = [arm(m,d,c*f) for d,f in AE_SETS.items() for m,c in AE_COSTS.items()]
 AE_ARMS += [arm('VaDE','mnist',None,gpu_s=300), arm('DEC','mnist',None,gpu_s=120), arm('IDEC','mnist',None,gpu_s=120),
     arm('VaDE','mnist',None,'3000 epochs',{'epochs':3000,'batch_size':100,'lr':2e-3,'recipe':None},gpu_s=3000), # its paper's schedule
     *[arm(m,'reuters-10k',60) for m in ('DEC','IDEC','VaDE')]]
-AE_CHOICES = {'DEC':{'bernoulli':{'likelihood':'bernoulli'}, 'no mask':{'noise':0.}, 'target every 4 steps':{'update_interval':4},
-    'sgd':{'optimizer':'sgd','lr':.01}, 'pretrain 300':{'pretrain_epochs':300}}, 'IDEC':{'gamma 1':{'gamma':1.}}}
+AE_CHOICES = {'DEC':{None:{}, 'bernoulli':{'likelihood':'bernoulli'}, 'no mask':{'noise':0.}, 'target every 4 steps':{'update_interval':4},
+    'sgd':{'optimizer':'sgd','lr':.01}, 'pretrain 300':{'pretrain_epochs':300}}, 'IDEC':{None:{}, 'gamma 1':{'gamma':1.}}}
 
 AE_STUDIES = [
     Study('autoencoders', 'Autoencoder methods', AE_ARMS,
@@ -217,7 +218,7 @@ REPORTED = {'encoder':'vgg-6', 'logvar':'none', 'logvar_init':'random', 'gmm':'d
 AT_SIZE = {n:d for n,d in REMEDIES.items() if 'lr' not in n}|{'lr 1e-4 batch 64':{'lr':1e-4,'batch_size':64}} # less than the report's own
 SHORT_AE = {'VaDE':{'pretrain_epochs':40,'epochs':10}, 'DEC':{'pretrain_epochs':40,'epochs':20}}
 PLAIN_START = {'rescale':'diag','hold':0.} # under which the bounds were compared
-VADE_CHOICES = {n:d|PLAIN_START for n,d in BOUNDS.items()}|{'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'},
+VADE_CHOICES = {None:{}}|{n:d|PLAIN_START for n,d in BOUNDS.items()}|{'beta 0.3':{'beta':.3}, 'diagonal start':{'gmm':'diag'},
     'no batch norm':{'norm':None}, 'fixed pi':{'learn_pi':False},
     'head of mu':{'logvar_init':'mu'}, 'units diag':{'rescale':'diag'}, 'hold 0':{'hold':0.},
     'units diag hold 0':PLAIN_START}

@@ -541,6 +541,25 @@ def test_runs_of_a_method_count_once_and_only_in_their_arm(root):
     assert runs_of('Ward', root=root)==[] and len(runs_of('KMeans', studies=('t',), root=root))==2
 
 
+def test_a_row_is_subtracted_seed_by_seed(root):
+    study = Study('s', '', [Arm('KMeans', 'digits', protocol='all'), Arm('KMeans', 'digits', {'n_init': 1}, protocol='all', name='one')], seeds=3)
+    run(study, root=root, out=silent)
+    rows = read_results(study, root); many, one = ([r for r in rows if r['arm']==a] for a in ('', 'one'))
+    assert bench.by_seed(one, many)=={a['seed']: a['metrics']['acc']-b['metrics']['acc'] for a, b in zip(one, many)}
+    assert bench.by_seed(one[1:], many[:2], 'wall_s')=={1: one[1]['wall_s']-many[1]['wall_s']}
+    head, _, base, other = bench.comparison(study, 'digits', metrics=('acc',), root=root, against='KMeans').splitlines()
+    d = [a['metrics']['acc']-b['metrics']['acc'] for a, b in zip(one, many)]
+    said = f'{np.mean(d):+.3f} ± {np.std(d, ddof=1):.3f}'.replace('0.', '.').replace('-', '−')
+    assert head.endswith('| Δ ACC by seed |') and base.endswith('|  |') and other.endswith(f'| {said} |')
+    path = result_path('s', study.arms[0], 1, root); row = json.loads(path.read_text())
+    path.write_text(json.dumps(row|{'metrics': {'acc': None, 'diverged': 'nan'}}))
+    said = f'{np.mean(d[::2]):+.3f} ± {np.std(d[::2], ddof=1):.3f} (2)'.replace('0.', '.').replace('-', '−')
+    assert bench.comparison(study, 'digits', metrics=('acc',), root=root, against='KMeans').endswith(f'| {said} |')
+    with pytest.raises(ValueError, match='no row of this table; there are: KMeans, KMeans one'):
+        bench.comparison(study, 'digits', root=root, against='one')
+    path.unlink(); assert 'Δ' not in bench.comparison(study, 'digits', root=root/'none', against='KMeans')
+
+
 def test_at_a_glance(root, monkeypatch):
     table = at_a_glance(('KMeans', 'Ward'), {('Ward', 'digits'): '.84 / .87'}, root=root)
     assert table.splitlines()[2:]==['| digits | Ward | not run | – | – | .84 / .87 | – | – |']
