@@ -27,6 +27,7 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 from .core import DivergedError,atomic_write,check_choice,check_float,check_int,get_device
 from .data import Data,_known,available
+from .constraints import Constraints
 from .features import cached_weights,extract_features,load_encoder
 from .methods.dcgmm import AugmentedViews,feature_views
 from .data import load as load_data
@@ -289,17 +290,18 @@ def total(rows, column)->float: return sum(r.get(column,0) for r in rows)
 def on_cuda(est)->bool: return hasattr(est,'net_') and next(est.net_.parameters()).is_cuda
 
 # %% ../nbs/75_bench.ipynb #c850e22d
-GIVEN,N_VIEWS = ('share','per_class','flip','test','views'),8
+GIVEN,N_VIEWS = ('share','per_class','links','flip','test','views'),8
 
 def check_given(
     given:dict, # as for `give_labels`
 ):
     "Refuse what says too little, too much or nonsense"
     if set(given)-set(GIVEN): raise ValueError(f'given={given}: the keys are {", ".join(GIVEN)}')
-    if sum(k in given for k in ('share','per_class','views'))!=1:
-        raise ValueError(f'given={given}: how many labels? pass share or per_class, one of them, or views, which need none')
+    if sum(k in given for k in ('share','per_class','links','views'))!=1:
+        raise ValueError(f'given={given}: how many labels? pass share, per_class or links, one of them, or views, which need none')
     if 'share' in given: check_float(given['share'], 'share', 0, 1, open_low=True)
-    if 'per_class' in given: check_int(given['per_class'], 'per_class', 1)
+    for name in ('per_class','links'):
+        if name in given: check_int(given[name], name, 1)
     check_float(given.get('flip',0), 'flip', 0, 1)
 
 def give_labels(
@@ -335,8 +337,8 @@ def told_in_words(given):
     "What a protocol says of labels that were given"
     if not given: return ''
     share = given.get('share',0)
-    much = (f'links by {given["views"]} views' if 'views' in given else f'{given["per_class"]} labels a class' if 'per_class' in given
-            else 'all labels' if share==1 else f'{100*share:g} % labels')
+    much = (f'links by {given["views"]} views' if 'views' in given else f'{given["links"]} links' if 'links' in given
+            else f'{given["per_class"]} labels a class' if 'per_class' in given else 'all labels' if share==1 else f'{100*share:g} % labels')
     wrong,test = given.get('flip',0),given.get('test',0)
     return much+(f', {100*wrong:g} % of them wrong' if wrong else '')+(f'; {100*test:g} % held out' if test else '')
 
@@ -352,6 +354,7 @@ def beside_x(arm, y, seed, root)->dict: # what `fit` is told of the samples that
     if not arm.given: return {}
     seen = divide(y, arm.given, seed)[0]; check_given(arm.given)
     if 'views' in arm.given: return dict(constraints=AugmentedViews(augmented_views(arm.dataset, arm.given['views'], seed, root)[:,seen]))
+    if 'links' in arm.given: return dict(constraints=Constraints.from_labels(np.asarray(y[seen]), arm.given['links'], arm.given.get('flip',0), seed))
     return dict(y=give_labels(y[seen], arm.given, seed))
 
 def fit_arm(arm, data, seed, budget, resume, folder, measures, root=None)->dict:

@@ -10,7 +10,7 @@ __all__ = ['PROTOCOLS', 'DIGITS_COSTS', 'DEVELOPMENT', 'TABLE_COSTS', 'MNIST_S',
            'MMDC_STUDIES', 'AE_COSTS', 'AE_SETS', 'AE_ARMS', 'AE_CHOICES', 'AE_STUDIES', 'PROVOKED', 'LOG', 'REMEDIES',
            'BOUNDS', 'OURS_LOG', 'REPORTED', 'AT_SIZE', 'SHORT_AE', 'PLAIN_START', 'VADE_CHOICES', 'VADE_STUDIES',
            'NO_TERM', 'ALL_LABELS', 'FROM_LABELS', 'SMALL_NET', 'AUGMENT', 'AS_REPORTED', 'BY_VIEWS', 'RESNET_VIEWS',
-           'SHORT_DC', 'DCGMM_TABLE1', 'TABLE2_GRID', 'AS_PRINTED', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES',
+           'SHORT_DC', 'DCGMM_TABLE1', 'WRONG', 'TABLE2_GRID', 'AS_PRINTED', 'VGG_S', 'DCGMM_TABLE2', 'PRETRAIN_LOSSES',
            'DCGMM_CONTRASTIVE', 'DCGMM_STUDIES', 'CDEC_S', 'CDEC_FAST', 'CDEC_FAST_S', 'CDEC_LOSSES', 'CDEC_ANCHORS',
            'CDEC_VIEWS', 'CDEC_KINDS', 'CDEC_WEIGHTS', 'CDEC_CHOICES', 'CDEC_LARGE', 'CDEC_SMALL', 'CDEC_STEMS',
            'CDEC_TABLE_ARMS', 'CDEC_CHOICE_ARMS', 'CDEC_STUDIES', 'SEEDED', 'BY_CENTRES', 'FAR', 'SHARES', 'FIVE',
@@ -250,6 +250,9 @@ RESNET_VIEWS = {n:BY_VIEWS[n] for n in ('augment','augment 1000 samples','augmen
 SHORT_DC = {'pretrain_epochs':30,'epochs':30} # 10 000 images on a CPU
 
 DCGMM_TABLE1 = [arm('DCGMM','digits',40,n,d,given=ALL_LABELS|{'test':.3}) for n,d in FROM_LABELS.items()]
+WRONG = {'links':6000,'flip':.1,'test':.3}
+DCGMM_TABLE1 += [arm('DCGMM','digits',40,n,d,given=WRONG) for n,d in
+                 (('a tenth wrong',{}),('a tenth wrong alpha 2197',{'alpha':2197.}),('a tenth wrong alpha 22',{'alpha':22.}))] # 1000·log((1−q)/q); a hundredth
 DCGMM_TABLE1 += [arm('DCGMM','digits16',45,n,AUGMENT|d) for n,d in BY_VIEWS.items()]
 DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',300,f'short {n}',SHORT_DC|FROM_LABELS[n],given=ALL_LABELS|{'test':.3})
                  for n in ('6000 pairs','6000 pairs alpha 10000','no term')]

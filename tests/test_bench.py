@@ -836,6 +836,17 @@ def test_links_by_views_of_pictures_behind_features(root, monkeypatch):
     assert 'toy-ae has none' in obstacle(Arm('DCGMM', 'toy-ae', given=dict(views='crop')))
 
 
+def test_links_of_which_some_are_wrong(root, monkeypatch):
+    seen, fit = [], bench.get_method('DCGMM').fit
+    monkeypatch.setattr(bench.get_method('DCGMM'), 'fit', lambda self, x, **more: (seen.append((x, more)), fit(self, x, **more))[1])
+    arm = Arm('DCGMM', 'digits', dict(encoder='mlp-16', pretrain_epochs=1, epochs=1), given=dict(links=500, flip=.1, test=.3))
+    row = run_one('s', arm, 0, root=root, threads=1); (x, more), = seen
+    c, y = more['constraints'], x.y.numpy(); pairs = np.concatenate([c.must_link, c.cannot_link])
+    assert 'y' not in more and c.noise==.1 and len(c)==500 and pairs.max()<len(x)<.71*row['n']
+    said = np.arange(500)<len(c.must_link); assert ((y[pairs[:, 0]]==y[pairs[:, 1]])!=said).sum()==50
+    assert row['protocol'].endswith('500 links, 10 % of them wrong; 30 % held out') and verify(result_path('s', arm, 0, root))==[]
+
+
 def test_a_data_set_may_be_spelt_as_load_takes_it():
     assert obstacle(Arm('KMeans', 'Digits'))==obstacle(Arm('KMeans', 'digits_16'))=='' and 'unknown' in obstacle(Arm('KMeans', 'dogits'))
     assert obstacle(Arm('KMeans', 'MNIST-test'), [{'name': 'mnist-test', 'where': 'missing'}])=='data set MNIST-test is missing'
@@ -843,7 +854,8 @@ def test_a_data_set_may_be_spelt_as_load_takes_it():
 
 @pytest.mark.parametrize('given,error', [({}, 'one of them'), (dict(flip=.1), 'one of them'), (dict(share=.1, per_class=2), 'one of them'),
     (dict(share=0.), 'share'), (dict(share=1.1), 'share'), (dict(per_class=0), 'per_class'), (dict(per_class=1.5), 'per_class'),
-    (dict(share=.1, flip=-.1), 'flip'), (dict(share=.1, flip=2), 'flip'), (dict(share='1'), 'share'), (dict(share=.1, views='crop'), 'one of them')])
+    (dict(share=.1, flip=-.1), 'flip'), (dict(share=.1, flip=2), 'flip'), (dict(share='1'), 'share'), (dict(share=.1, views='crop'), 'one of them'),
+    (dict(links=0), 'links'), (dict(links=9, share=.1), 'one of them')])
 def test_labels_to_give_are_checked(given, error):
     with pytest.raises((ValueError, TypeError), match=error): give_labels([0, 1]*5, given)
 
