@@ -64,16 +64,21 @@ def test_one_answer_in_any_batch(name, blobs, fitted):
     same = np.array_equal if name in DEEP else np.allclose          # to the last bit, where the arithmetic is ours
     for size in (1,7,199): assert same(np.concatenate([m.predict_proba(X[i:i+size]) for i in range(0,200,size)]), q)
 
-@pytest.mark.parametrize('name', VECTORS)
-def test_save_and_load_in_a_fresh_process(name, blobs, fitted, tmp_path):
-    m = fitted[name]; m.save(tmp_path/'m'); np.save(tmp_path/'X.npy', blobs[0])
-    assert {p.name for p in (tmp_path/'m').iterdir()}=={'model.json','model.safetensors'}
-    again = load(tmp_path/'m'); assert np.array_equal(again.labels_, m.labels_)
-    if name not in INDUCTIVE: return
-    code = (f'import deepclust,numpy as np; m=deepclust.load({str(tmp_path/"m")!r}); '
-            f'np.save({str(tmp_path/"y.npy")!r}, m.predict(np.load({str(tmp_path/"X.npy")!r})))')
+@pytest.fixture(scope='module')
+def elsewhere(blobs, fitted, tmp_path_factory):
+    "Every method saved here, and what one fresh process predicts with what it loads"
+    d = tmp_path_factory.mktemp('saved'); np.save(d/'X.npy', blobs[0])
+    for name in VECTORS: fitted[name].save(d/name)
+    code = (f'import deepclust,numpy as np; from pathlib import Path; d = Path({str(d)!r}); X = np.load(d/"X.npy")\n'
+            f'for name in {list(INDUCTIVE)!r}: np.save(d/(name+".npy"), deepclust.load(d/name).predict(X))')
     subprocess.run([sys.executable,'-c',code], check=True)
-    assert np.array_equal(np.load(tmp_path/'y.npy'), m.labels_)
+    return d
+
+@pytest.mark.parametrize('name', VECTORS)
+def test_save_and_load_in_a_fresh_process(name, fitted, elsewhere):
+    assert {p.name for p in (elsewhere/name).iterdir()}=={'model.json','model.safetensors'}
+    assert np.array_equal(load(elsewhere/name).labels_, fitted[name].labels_)
+    if name in INDUCTIVE: assert np.array_equal(np.load(elsewhere/f'{name}.npy'), fitted[name].labels_)
 
 @pytest.mark.parametrize('name', TRANSFORMERS)
 def test_transform(name, blobs, fitted):
@@ -167,7 +172,7 @@ m.fit(load_digits().data, checkpoint=sys.argv[2], resume=True); np.save(sys.argv
 def test_kill_and_resume(name, tmp_path):
     run = lambda d: subprocess.Popen([sys.executable,'-c',SCRIPT,name,str(d),'15'], stdout=subprocess.PIPE)
     whole,killed = tmp_path/'whole',tmp_path/'killed'
-    p = run(whole); p.wait(); assert p.returncode==0
+    straight = run(whole) # beside the others
     rng,kills = random.Random(0),0
     for _ in range(2):
         p = run(killed); p.stdout.readline()
@@ -176,7 +181,7 @@ def test_kill_and_resume(name, tmp_path):
         time.sleep(rng.random()*.3)
         if p.poll() is None: os.kill(p.pid, signal.SIGKILL); kills += 1
         p.wait()
-    p = run(killed); p.wait(); assert p.returncode==0 and kills
+    p = run(killed); p.wait(); straight.wait(); assert p.returncode==straight.returncode==0 and kills
     assert np.array_equal(np.load(whole/'labels.npy'), np.load(killed/'labels.npy'))
 
 @pytest.mark.parametrize('name', DEEP)
