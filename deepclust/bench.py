@@ -338,7 +338,8 @@ def told_in_words(given):
     if not given: return ''
     share = given.get('share',0)
     much = (f'links by {given["views"]} views' if 'views' in given else f'{given["links"]} links' if 'links' in given
-            else f'{given["per_class"]} labels a class' if 'per_class' in given else 'all labels' if share==1 else f'{100*share:g} % labels')
+            else f'{given["per_class"]} labels a class' if 'per_class' in given
+            else 'all labels' if share==1 else f'{100*share:g} % labels')
     wrong,test = given.get('flip',0),given.get('test',0)
     return much+(f', {100*wrong:g} % of them wrong' if wrong else '')+(f'; {100*test:g} % held out' if test else '')
 
@@ -354,7 +355,8 @@ def beside_x(arm, y, seed, root)->dict: # what `fit` is told of the samples that
     if not arm.given: return {}
     seen = divide(y, arm.given, seed)[0]; check_given(arm.given)
     if 'views' in arm.given: return dict(constraints=AugmentedViews(augmented_views(arm.dataset, arm.given['views'], seed, root)[:,seen]))
-    if 'links' in arm.given: return dict(constraints=Constraints.from_labels(np.asarray(y[seen]), arm.given['links'], arm.given.get('flip',0), seed))
+    if 'links' in arm.given:
+        return dict(constraints=Constraints.from_labels(np.asarray(y[seen]), arm.given['links'], arm.given.get('flip',0), seed))
     return dict(y=give_labels(y[seen], arm.given, seed))
 
 def fit_arm(arm, data, seed, budget, resume, folder, measures, root=None)->dict:

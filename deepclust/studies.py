@@ -145,7 +145,8 @@ TARGETS = {'one-hot':{'refine':False}} | {f'sigma {s:g} d {d}':{'targets_sigma':
 REFINE = {'off':{'refine':False}, 'late':{'refine':.875}, 'from 0.4':{'refine':.4}, 'from the start':{'refine':0.}} # Table 4.5, section 3.5
 OURS = {None:{}, 'global':{'assignment':'global'}, 'no augmentation':{'recipe':'none'}, 'clustering first':{'order':'clustering-first'},
     'drawn targets':{'even_targets':False}}
-ROTATED = {'rotation':{'rotation':True}, 'rotation clustering first':{'rotation':True,'order':'clustering-first'}} # without that task the order has nothing to order
+ROTATED = { # without that task the order has nothing to order
+    'rotation':{'rotation':True}, 'rotation clustering first':{'rotation':True,'order':'clustering-first'}}
 OURS_PAPER = {n:d for n,d in OURS.items() if n!='drawn targets'}|{'even targets':{'even_targets':True}} # the presets draw
 
 # %% ../nbs/72_studies.ipynb #b68d2c35
@@ -252,7 +253,8 @@ SHORT_DC = {'pretrain_epochs':30,'epochs':30} # 10 000 images on a CPU
 DCGMM_TABLE1 = [arm('DCGMM','digits',40,n,d,given=ALL_LABELS|{'test':.3}) for n,d in FROM_LABELS.items()]
 WRONG = {'links':6000,'flip':.1,'test':.3}
 DCGMM_TABLE1 += [arm('DCGMM','digits',40,n,d,given=WRONG) for n,d in
-                 (('a tenth wrong',{}),('a tenth wrong alpha 2197',{'alpha':2197.}),('a tenth wrong alpha 22',{'alpha':22.}))] # 1000·log((1−q)/q); a hundredth
+                 (('a tenth wrong',{}), ('a tenth wrong alpha 2197',{'alpha':2197.}), # 1000·log((1−q)/q)
+                  ('a tenth wrong alpha 22',{'alpha':22.}))] # a hundredth of it
 DCGMM_TABLE1 += [arm('DCGMM','digits16',45,n,AUGMENT|d) for n,d in BY_VIEWS.items()]
 DCGMM_TABLE1 += [arm('DCGMM','mnist-dev',300,f'short {n}',SHORT_DC|FROM_LABELS[n],given=ALL_LABELS|{'test':.3})
                  for n in ('6000 pairs','6000 pairs alpha 10000','no term')]

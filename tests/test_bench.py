@@ -192,7 +192,8 @@ def test_budget_covers_the_command(root):
 # ---- studies
 
 def test_all_studies_see_every_first_seed_before_a_second(root, capsys, monkeypatch):
-    a, b = (Study(n, '', [Arm('KMeans', 'digits', {'n_init': k}, protocol='all', name=n, cost_s=.1)], seeds=k) for n, k in (('a', 1), ('b', 2)))
+    def study(n, k): return Study(n, '', [Arm('KMeans', 'digits', {'n_init': k}, protocol='all', name=n, cost_s=.1)], seeds=k)
+    a, b = study('a', 1), study('b', 2)
     lines = []
     assert run([b, a], root=root, out=lines.append)==dict(done=3, kept=0, left=0, failed=0)
     assert [x.split(' acc')[0] for x in lines]==['b: digits-KMeans-b-s0:', 'a: digits-KMeans-a-s0:', 'b: digits-KMeans-b-s1:']
@@ -542,7 +543,8 @@ def test_runs_of_a_method_count_once_and_only_in_their_arm(root):
 
 
 def test_a_row_is_subtracted_seed_by_seed(root):
-    study = Study('s', '', [Arm('KMeans', 'digits', protocol='all'), Arm('KMeans', 'digits', {'n_init': 1}, protocol='all', name='one')], seeds=3)
+    arms = [Arm('KMeans', 'digits', protocol='all'), Arm('KMeans', 'digits', {'n_init': 1}, protocol='all', name='one')]
+    study = Study('s', '', arms, seeds=3)
     run(study, root=root, out=silent)
     rows = read_results(study, root); many, one = ([r for r in rows if r['arm']==a] for a in ('', 'one'))
     assert bench.by_seed(one, many)=={a['seed']: a['metrics']['acc']-b['metrics']['acc'] for a, b in zip(one, many)}
@@ -572,7 +574,8 @@ def test_at_a_glance(root, monkeypatch):
     said = Published('Table 9', 's', 'digits', 'Ward', dict(acc=.84))
     monkeypatch.setattr(published, 'PUBLISHED', {'Ward': [said]})
     assert '| .840 / – |' in at_a_glance('Ward', root=root) and 'paper' not in at_a_glance('Ward', {}, root=root)
-    assert '| Ward | 2 | .840 ± .000 | .840 |' in bench.comparison(study, 'digits', published.figures('s', 'digits', ('acc',)), ('acc',), root)
+    found = published.figures('s', 'digits', ('acc',))
+    assert '| Ward | 2 | .840 ± .000 | .840 |' in bench.comparison(study, 'digits', found, ('acc',), root)
     path = result_path('s', study.arms[2], 1, root); row = json.loads(path.read_text())
     path.write_text(json.dumps(row|{'metrics': {k: None for k in row['metrics']}}))
     assert '| Ward | 1 (+1 diverged) | .' in at_a_glance('Ward', root=root)
@@ -854,8 +857,8 @@ def test_a_data_set_may_be_spelt_as_load_takes_it():
 
 @pytest.mark.parametrize('given,error', [({}, 'one of them'), (dict(flip=.1), 'one of them'), (dict(share=.1, per_class=2), 'one of them'),
     (dict(share=0.), 'share'), (dict(share=1.1), 'share'), (dict(per_class=0), 'per_class'), (dict(per_class=1.5), 'per_class'),
-    (dict(share=.1, flip=-.1), 'flip'), (dict(share=.1, flip=2), 'flip'), (dict(share='1'), 'share'), (dict(share=.1, views='crop'), 'one of them'),
-    (dict(links=0), 'links'), (dict(links=9, share=.1), 'one of them')])
+    (dict(share=.1, flip=-.1), 'flip'), (dict(share=.1, flip=2), 'flip'), (dict(share='1'), 'share'),
+    (dict(share=.1, views='crop'), 'one of them'), (dict(links=0), 'links'), (dict(links=9, share=.1), 'one of them')])
 def test_labels_to_give_are_checked(given, error):
     with pytest.raises((ValueError, TypeError), match=error): give_labels([0, 1]*5, given)
 
